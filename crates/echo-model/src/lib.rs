@@ -1,0 +1,1 @@
+//! A small OpenAI-compatible model that echoes what it is told.

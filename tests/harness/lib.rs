@@ -1,0 +1,1 @@
+//! Starts the gateway, its upstream and its clients for the suite.

@@ -1,0 +1,3 @@
+//! Every command a developer or CI runs.
+
+fn main() {}
