@@ -1,0 +1,122 @@
+//! D1 as a file: what the operator would find there.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+/// Rows are there within 2 s under normal load; a machine that runs ten tests at once is given more.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The D1 database of one gateway, opened anew for each question.
+#[derive(Clone)]
+pub struct Ledger {
+    path: PathBuf,
+}
+
+/// One row of `requests`.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the columns are documented in the migration")]
+pub struct Row {
+    pub id: i64,
+    pub user_id: String,
+    pub endpoint: String,
+    pub status: i64,
+    pub latency_ms: i64,
+    pub tokens_est: i64,
+    pub ip_hash: Option<String>,
+    pub created_at: String,
+    pub request_id: String,
+    pub project: String,
+    pub model: Option<String>,
+    pub ttfb_ms: Option<i64>,
+    pub tokens_source: String,
+    pub error_code: Option<String>,
+    pub count: i64,
+}
+
+impl Ledger {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// A connection that can only read.
+    #[must_use]
+    pub fn open(&self) -> Connection {
+        let connection =
+            Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        connection.busy_timeout(Duration::from_secs(15)).unwrap();
+        connection
+    }
+
+    /// Every row of `user`, oldest first; an empty name means of everybody.
+    #[must_use]
+    pub fn rows(&self, user: &str) -> Vec<Row> {
+        let connection = self.open();
+        let mut statement = connection
+            .prepare("select * from requests where ?1 = '' or user_id = ?1 order by id")
+            .unwrap();
+        let rows = statement.query_map([user], |row| {
+            Ok(Row {
+                id: row.get("id")?,
+                user_id: row.get("user_id")?,
+                endpoint: row.get("endpoint")?,
+                status: row.get("status")?,
+                latency_ms: row.get("latency_ms")?,
+                tokens_est: row.get("tokens_est")?,
+                ip_hash: row.get("ip_hash")?,
+                created_at: row.get("created_at")?,
+                request_id: row.get("request_id")?,
+                project: row.get("project")?,
+                model: row.get("model")?,
+                ttfb_ms: row.get("ttfb_ms")?,
+                tokens_source: row.get("tokens_source")?,
+                error_code: row.get("error_code")?,
+                count: row.get("count")?,
+            })
+        });
+        rows.unwrap().map(Result::unwrap).collect()
+    }
+
+    /// The rows of `user` as soon as their counts add up to `count`.
+    ///
+    /// # Panics
+    /// When they don't in time, or add up to more.
+    pub async fn settled(&self, user: &str, count: i64) -> Vec<Row> {
+        let began = std::time::Instant::now();
+        loop {
+            let rows = self.rows(user);
+            let sum: i64 = rows.iter().map(|row| row.count).sum();
+            if sum == count {
+                return rows;
+            }
+            assert!(
+                sum < count && began.elapsed() < PATIENCE,
+                "{user}: {count} requests were made, D1 has {sum}: {rows:#?}"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The one row of the request `request_id`, as soon as it is there.
+    pub async fn row(&self, request_id: &str) -> Row {
+        let what = format!("row for {request_id}");
+        crate::wait_for(&what, PATIENCE, || {
+            let rows = self.rows("");
+            let mut found = rows.into_iter().filter(|row| row.request_id == request_id);
+            let row = found.next()?;
+            assert_eq!(found.next(), None, "{request_id} has two rows");
+            Some(row)
+        })
+        .await
+    }
+
+    /// Keeps everybody else from writing for `time`, as another program that holds the file would.
+    pub async fn lock(&self, time: Duration) {
+        let connection = Connection::open(&self.path).unwrap();
+        connection.busy_timeout(Duration::from_secs(10)).unwrap();
+        connection.execute_batch("begin exclusive").unwrap();
+        tokio::time::sleep(time).await;
+        connection.execute_batch("rollback").unwrap();
+    }
+}

@@ -1,0 +1,100 @@
+//! Runs the tests on one runtime, many at a time, and stops what they shared.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::sync::Semaphore;
+
+use crate::shared;
+
+/// How many ordinary tests run at once. Most of them wait most of the time.
+const AT_ONCE: u32 = 6;
+
+/// How many tests may be begun at once: the ordinary ones and all that only wait.
+const THREADS: usize = 40;
+
+/// Who else may run while a test does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Turn {
+    /// It mostly waits and needs no quiet: begins first, counts for nobody.
+    Patient,
+    /// A few others run beside it.
+    Ordinary,
+    /// It measures time: nothing but patient tests run beside it.
+    Alone,
+}
+
+type Run = fn() -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// One test of the suite.
+pub struct Test {
+    /// Its module and its sentence.
+    pub name: String,
+    /// Who else may run while it does.
+    pub turn: Turn,
+    /// Starts it.
+    pub run: Run,
+}
+
+/// Lists test functions: `tests![Ordinary: one, two]`.
+#[macro_export]
+macro_rules! tests {
+    ($turn:ident: $($name:ident),+ $(,)?) => {
+        vec![$($crate::runner::Test {
+            name: concat!(module_path!(), "::", stringify!($name))
+                .trim_start_matches("suite::")
+                .to_owned(),
+            turn: $crate::runner::Turn::$turn,
+            run: || Box::pin($name()),
+        }),+]
+    };
+}
+
+/// Runs `tests` as the command line asks.
+pub fn run(mut tests: Vec<Test>) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let seats = Arc::new(Semaphore::new(AT_ONCE as usize));
+    // Patient ones first: the longest of them takes as long as all the others together.
+    tests.sort_by_key(|test| test.turn);
+    let trials = tests.into_iter().map(|test| trial(test, &runtime, &seats)).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    shared::stop();
+    conclusion.exit_code()
+}
+
+fn trial(test: Test, runtime: &tokio::runtime::Runtime, seats: &Arc<Semaphore>) -> Trial {
+    let handle = runtime.handle().clone();
+    let seats = Arc::clone(seats);
+    Trial::test(test.name, move || {
+        let wanted = match test.turn {
+            Turn::Patient => 0,
+            Turn::Ordinary => 1,
+            Turn::Alone => AT_ONCE,
+        };
+        let run = test.run;
+        let outcome = handle.block_on(async {
+            let _seat = seats.acquire_many(wanted).await.expect("seats are never closed");
+            // A task of its own, so that its panic ends here.
+            tokio::spawn(run()).await
+        });
+        outcome.map_err(|error| Failed::from(message(error)))
+    })
+}
+
+fn message(error: tokio::task::JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else { return "cancelled".to_owned() };
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "panicked".to_owned())
+}

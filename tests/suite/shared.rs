@@ -1,0 +1,66 @@
+//! Gateways that many tests use at once, each started when the first test asks for it.
+//!
+//! Tests keep out of each other's way by using a USER_ID of their own.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use gateway_tests::{Gateway, Options, Upstream};
+use tokio::sync::OnceCell;
+
+/// A gateway and the upstream behind it.
+pub struct Pair {
+    pub gateway: Gateway,
+    pub upstream: Upstream,
+}
+
+/// What addresses are hashed with on the shared gateways.
+pub const PEPPER: &str = "pepper-for-tests";
+
+/// The one origin that the open gateway allows.
+pub const ORIGIN: &str = "https://console.example.com";
+
+static OPEN: OnceCell<Pair> = OnceCell::const_new();
+static KEYED: OnceCell<Pair> = OnceCell::const_new();
+
+/// `USER_BINDING=open`: the header names the user, as on a trusted network.
+pub async fn open() -> &'static Pair {
+    OPEN.get_or_init(async || {
+        let options = Options::new()
+            .var("USER_BINDING", "open")
+            .var("IP_HASH_PEPPER", PEPPER)
+            .var("CORS_ORIGINS", ORIGIN)
+            .var("UPSTREAM_FIRST_BYTE_MS", "4000");
+        pair(options).await
+    })
+    .await
+}
+
+/// `USER_BINDING=key`: every request needs a gateway key. Nobody is anonymous here.
+pub async fn keyed() -> &'static Pair {
+    KEYED
+        .get_or_init(async || {
+            let options = Options::new().var("USER_BINDING", "key").var("ALLOW_ANONYMOUS", "false");
+            pair(options).await
+        })
+        .await
+}
+
+/// A gateway with `options` in front of an upstream of its own.
+pub async fn pair(options: Options) -> Pair {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(options.upstream(upstream.url())).await;
+    Pair { gateway, upstream }
+}
+
+/// A USER_ID that no other test uses.
+pub fn user(name: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Stops the gateways that were started.
+pub fn stop() {
+    for pair in [OPEN.get(), KEYED.get()].into_iter().flatten() {
+        pair.gateway.stop();
+    }
+}
