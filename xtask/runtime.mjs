@@ -1,0 +1,132 @@
+// Runs the built Worker on workerd, by way of Miniflare's own interface. `cargo xtask serve` starts
+// this script, writes one line of JSON to its standard input, and reads lines of JSON from its
+// standard output; the Worker's log lines go to standard error.
+//
+// Requests go straight from the socket to the Worker: Miniflare's entry Worker, which every request
+// of `wrangler dev` passes through, is not in the path.
+//
+// When standard input closes, the one who started this is gone: the runtime ends with it.
+
+import childProcess from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+const say = (event) => process.stdout.write(`${JSON.stringify(event)}\n`);
+
+let runtime;
+let stopping = false;
+
+function stop(code) {
+  if (stopping) return;
+  stopping = true;
+  runtime?.kill("SIGKILL");
+  process.exit(code);
+}
+
+// Miniflare starts workerd again when it dies, which would hide a crash. We hold on to the process.
+const spawn = childProcess.spawn;
+childProcess.spawn = (command, ...rest) => {
+  const child = spawn(command, ...rest);
+  if (rest[0]?.includes("serve")) {
+    runtime = child;
+    child.once("exit", (code, signal) => {
+      if (!stopping) say({ event: "died", code, signal });
+      stop(1);
+    });
+  }
+  return child;
+};
+
+function modulesOf(root, build) {
+  const text = (path) => readFileSync(path, "utf8");
+  const modules = [
+    { type: "ESModule", path: "src/entry.mjs", contents: text(join(root, "src/entry.mjs")) },
+  ];
+  for (const name of readdirSync(build)) {
+    // The Worker imports its build as "../build/…", whichever build is served.
+    const path = `build/${name}`;
+    if (name.endsWith(".js")) {
+      modules.push({ type: "ESModule", path, contents: text(join(build, name)) });
+    } else if (name.endsWith(".wasm")) {
+      modules.push({ type: "CompiledWasm", path, contents: readFileSync(join(build, name)) });
+    }
+  }
+  return modules;
+}
+
+// The table is the one that `wrangler d1 migrations` keeps, so that both tools agree on what is done.
+async function migrate(database, folder) {
+  await database.prepare(
+    "create table if not exists d1_migrations (id integer primary key autoincrement, " +
+      "name text unique, applied_at timestamp default current_timestamp not null)",
+  ).run();
+  const { results } = await database.prepare("select name from d1_migrations").all();
+  const done = new Set(results.map((row) => row.name));
+  const names = readdirSync(folder).filter((name) => name.endsWith(".sql") && !done.has(name)).sort();
+  for (const name of names) {
+    await database.batch([
+      database.prepare(readFileSync(join(folder, name), "utf8")),
+      database.prepare("insert into d1_migrations (name) values (?)").bind(name),
+    ]);
+    say({ event: "migrated", name });
+  }
+}
+
+async function serve(options) {
+  const { Miniflare, convertV4MiniflareOptions, Log, LogLevel } = await import("miniflare");
+  const worker = options.worker;
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      host: "127.0.0.1",
+      port: 0,
+      cf: false,
+      log: new Log(LogLevel.WARN),
+      telemetry: { enabled: false },
+      handleStructuredLogs: ({ message }) => process.stderr.write(`${message}\n`),
+      resourcePersistencePath: options.state,
+      workers: [
+        {
+          name: worker.name,
+          modulesRoot: "/",
+          modules: modulesOf(options.root, options.build),
+          compatibilityDate: worker.compatibility_date,
+          compatibilityFlags: worker.compatibility_flags,
+          bindings: options.variables,
+          durableObjects: Object.fromEntries(
+            worker.durable_objects.bindings.map(({ name, class_name }) => [
+              name,
+              { className: class_name, useSQLite: true },
+            ]),
+          ),
+          d1Databases: Object.fromEntries(
+            worker.databases.map(({ binding, database_id }) => [binding, database_id]),
+          ),
+          stripCfConnectingIp: false,
+          unsafeDirectSockets: [{ host: "127.0.0.1", port: options.port }],
+        },
+      ],
+    }),
+  );
+  await miniflare.ready;
+  for (const { binding, migrations_dir } of worker.databases) {
+    await migrate(await miniflare.getD1Database(binding), migrations_dir);
+  }
+  const { origin } = await miniflare.unsafeGetDirectURL(worker.name);
+  const health = await fetch(`${origin}/health`);
+  if (health.status !== 200) {
+    throw new Error(`GET /health answered ${health.status}: ${await health.text()}`);
+  }
+  say({ event: "ready", url: origin, workerd_pid: runtime.pid });
+}
+
+process.on("SIGINT", () => stop(0));
+process.on("SIGTERM", () => stop(0));
+const lines = createInterface({ input: process.stdin });
+lines.once("close", () => stop(0));
+lines.once("line", (line) =>
+  serve(JSON.parse(line)).catch((error) => {
+    say({ event: "failed", message: error?.message ?? String(error) });
+    stop(1);
+  }),
+);

@@ -1,0 +1,110 @@
+//! `cargo xtask build`: the Worker's Wasm, from the Rust sources to what workerd loads.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::progress::{Progress, Step};
+use crate::setup::{self, RUST_VERSION, WASM_BINDGEN, WORKER_BUILD, WasmToolchain};
+use crate::stamp::{self, Stamp};
+use crate::workspace;
+
+/// What `cargo xtask build` can be told.
+#[derive(Args)]
+pub struct Options {
+    /// Build into build-fault/ a Worker that panics and moves its clock on demand, for the tests
+    #[arg(long)]
+    fault_injection: bool,
+}
+
+/// One of the two ways to build the Worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// What is served and deployed.
+    Release,
+    /// With the cargo feature `fault-injection`. Never deployed.
+    FaultInjection,
+}
+
+impl Variant {
+    /// The one that a flag asks for.
+    pub fn new(fault_injection: bool) -> Self {
+        if fault_injection { Self::FaultInjection } else { Self::Release }
+    }
+
+    fn folder_name(self) -> &'static str {
+        match self {
+            Self::Release => "build",
+            Self::FaultInjection => "build-fault",
+        }
+    }
+
+    /// Where the build is, or will be.
+    pub fn folder(self) -> PathBuf {
+        workspace::root().join(self.folder_name())
+    }
+}
+
+/// Sets up and builds.
+///
+/// # Errors
+/// When a step fails; the message says what to do.
+pub fn run(options: &Options) -> Result<()> {
+    let progress = Progress::new();
+    let toolchain = setup::for_build(&progress)?;
+    build(&progress, &toolchain, Variant::new(options.fault_injection))
+}
+
+/// Builds, if an input has changed since the last time.
+///
+/// # Errors
+/// When the compiler refuses.
+pub fn build(progress: &Progress, toolchain: &WasmToolchain, variant: Variant) -> Result<()> {
+    let folder = variant.folder();
+    let wasm = folder.join("index_bg.wasm");
+    let stamp = Stamp::new(variant.folder_name(), inputs()?);
+    if !stamp.is_current(&[wasm.clone(), folder.join("index.js")]) {
+        let mut command = workspace::command(setup::build_tool(&WORKER_BUILD));
+        command.args(["--release", "--panic-unwind", "--out-dir", variant.folder_name()]);
+        if variant == Variant::FaultInjection {
+            command.args(["--features", "fault-injection"]);
+        }
+        command.envs(toolchain.environment()?);
+        command.env("WASM_BINDGEN_BIN", setup::build_tool(&WASM_BINDGEN));
+        command.env("WASM_OPT_BIN", workspace::node_program("wasm-opt"));
+        command.env("ESBUILD_BIN", workspace::node_program("esbuild"));
+        let name = format!("building the Worker into {}/", variant.folder_name());
+        let advice = "Mend what the compiler names above. If it isn't in this repository's own code, \
+                      `rm -rf target/wasm32-unknown-unknown target/tools` and run the command again.";
+        progress.run(Step { name: &name, command, advice, patience: None })?;
+        stamp.set()?;
+    }
+    let bytes = std::fs::read(&wasm).with_context(|| format!("can't read {}", wasm.display()))?;
+    progress.say(&format!(
+        "  {}/index_bg.wasm: {} KB, {} KB gzipped",
+        variant.folder_name(),
+        bytes.len() / 1000,
+        gzipped(&bytes)? / 1000
+    ));
+    Ok(())
+}
+
+/// The hash of all that the Wasm is made from.
+fn inputs() -> Result<String> {
+    let root = workspace::root();
+    let names = ["src", "crates/domain", "Cargo.toml", "Cargo.lock", "package-lock.json"];
+    let paths: Vec<PathBuf> = names.iter().map(|name| root.join(name)).collect();
+    let tools = format!("{RUST_VERSION} {} {}", WORKER_BUILD.version, WASM_BINDGEN.version);
+    stamp::hash(&tools, &paths)
+}
+
+/// The size of these bytes as a deploy uploads them.
+fn gzipped(bytes: &[u8]) -> Result<usize> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes)?;
+    Ok(encoder.finish()?.len())
+}

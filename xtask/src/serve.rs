@@ -1,0 +1,176 @@
+//! `cargo xtask serve`: the gateway on this machine, as it runs on Cloudflare, its state on disk.
+//!
+//! The Worker runs in workerd, which Node starts by way of Miniflare (`runtime.mjs` tells how), for
+//! D1 isn't a part of workerd. Neither of the two is in the path of a request.
+//!
+//! Nothing outlives this process: Node ends workerd and itself when its standard input closes.
+
+mod runtime;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::build::{self, Variant};
+use crate::progress::Progress;
+use crate::wrangler::Wrangler;
+use crate::{setup, workspace};
+use runtime::Runtime;
+
+/// What `cargo xtask serve` can be told.
+#[derive(Args)]
+pub struct Options {
+    /// Listen on this port of 127.0.0.1 (0: any free one)
+    #[arg(long, default_value_t = 8787)]
+    port: u16,
+    /// Keep the objects, D1 and the development secrets in this folder
+    #[arg(long, value_name = "DIR", default_value = ".state")]
+    state: PathBuf,
+    /// Send requests to this base URL without /v1 (default: an echo model started here)
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// Set a setting or a secret; with an empty value, unset it. May be given several times
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = settings::parse_variable)]
+    variables: Vec<(String, String)>,
+    /// Serve the build that is there
+    #[arg(long)]
+    no_build: bool,
+    /// Serve the build of `cargo xtask build --fault-injection`
+    #[arg(long, hide = true)]
+    fault_injection: bool,
+}
+
+/// Where a running gateway is found, for tests and curious people: `runtime.json` in the state folder.
+#[derive(Serialize)]
+struct RuntimeNote<'a> {
+    url: &'a str,
+    workerd_pid: i32,
+    node_pid: i32,
+    /// D1's `SQLite` file.
+    d1_path: Option<PathBuf>,
+}
+
+/// Sets up, builds, and serves until SIGINT or SIGTERM.
+///
+/// # Errors
+/// When a step fails, a setting is malformed, the port is taken, or the runtime dies.
+pub fn run(options: Options) -> Result<()> {
+    let variant = Variant::new(options.fault_injection);
+    let progress = Progress::new();
+    if options.no_build {
+        setup::for_serving(&progress)?;
+        if !variant.folder().join("index.js").exists() {
+            bail!("{} is empty: leave --no-build out", variant.folder().display());
+        }
+    } else {
+        let toolchain = setup::for_build(&progress)?;
+        build::build(&progress, &toolchain, variant)?;
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(options))
+}
+
+async fn serve(options: Options) -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        outcome = serve_until_it_dies(options) => outcome,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    }
+    // What is dropped on the way out ends its processes.
+}
+
+async fn serve_until_it_dies(options: Options) -> Result<()> {
+    let wrangler = Wrangler::read(workspace::root())?;
+    let state = std::path::absolute(&options.state)?;
+    let _claim = claim(&state)?;
+    let mut variables = wrangler.variables();
+    variables.extend(settings::secrets(&state, &options.variables)?);
+    if let Some(upstream) = options.upstream {
+        variables.insert("OPENCLAW_URL".to_owned(), upstream);
+    }
+    settings::apply(&mut variables, options.variables);
+    let upstream = upstream(&mut variables).await?;
+    settings::check(&variables)?;
+
+    let folder = Variant::new(options.fault_injection).folder();
+    let mut runtime = Runtime::start(&wrangler, &folder, &state, options.port, &variables).await?;
+    let note = state.join("runtime.json");
+    let d1_path = newest_database(&state);
+    let (node_pid, workerd_pid) = (runtime.node_pid, runtime.workerd_pid);
+    let text = serde_json::to_string_pretty(&RuntimeNote {
+        url: &runtime.url,
+        workerd_pid,
+        node_pid,
+        d1_path,
+    })?;
+    workspace::write_whole(&note, &text)?;
+
+    banner(&runtime.url, &options.state, &upstream, &variables);
+    println!("ready {}", runtime.url);
+    runtime.died().await
+}
+
+/// Makes the state folder this process's own: two runtimes on the same files would spoil them.
+fn claim(state: &Path) -> Result<File> {
+    std::fs::create_dir_all(state)
+        .with_context(|| format!("can't make the folder {}", state.display()))?;
+    let file = File::create(state.join("lock"))
+        .with_context(|| format!("can't write in {}", state.display()))?;
+    file.try_lock()
+        .map_err(|_taken| anyhow!("{} is in use by another `serve`", state.display()))?;
+    Ok(file)
+}
+
+/// Starts the echo model where no upstream is named. Says in words who the upstream is.
+async fn upstream(variables: &mut BTreeMap<String, String>) -> Result<String> {
+    if let Some(url) = variables.get("OPENCLAW_URL") {
+        return Ok(url.clone());
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(echo_model::serve(listener));
+    variables.insert("OPENCLAW_URL".to_owned(), url.clone());
+    Ok(format!("{url}, a small echo model (name a real one with --upstream URL)"))
+}
+
+/// The file in which Miniflare keeps the D1 database.
+fn newest_database(state: &Path) -> Option<PathBuf> {
+    let folder = std::fs::read_dir(state.join("d1/miniflare-D1DatabaseObject")).ok()?;
+    folder
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sqlite"))
+        .filter(|path| path.file_stem().is_some_and(|stem| stem != "metadata"))
+        .max_by_key(|path| path.metadata().and_then(|data| data.modified()).ok())
+}
+
+fn banner(url: &str, state: &Path, upstream: &str, variables: &BTreeMap<String, String>) {
+    println!("organized-gateway");
+    println!("  upstream        {upstream}");
+    println!("  state           {}", state.display());
+    let Some(token) = variables.get("OPERATOR_TOKEN") else {
+        println!("  operator token  none, so nobody is the operator");
+        return;
+    };
+    println!("  operator token  {token}");
+    println!();
+    println!("Mint a key for ada, then ask with it:");
+    println!();
+    println!(
+        "  KEY=$(curl -s -X POST {url}/operator/api/users/ada/keys -H 'Authorization: Bearer {token}' \
+         | sed -E 's/.*\"key\":\"([^\"]+)\".*/\\1/'); echo $KEY"
+    );
+    println!(
+        "  curl -N {url}/v1/chat/completions -H \"X-Gateway-Key: $KEY\" -H 'Authorization: Bearer sk-mine' \
+         -H 'Content-Type: application/json' \
+         -d '{{\"model\":\"echo\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'"
+    );
+    println!();
+}

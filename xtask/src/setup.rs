@@ -1,0 +1,81 @@
+//! Makes what is missing on this machine, and nothing twice.
+//!
+//! Needed beforehand: Rust by way of rustup, and Node 20 or newer with npm. Everything made here goes
+//! below target/tools and `node_modules`, except for Debian's packages where they are the only way.
+
+mod build_tools;
+mod node_packages;
+mod python;
+mod wasm_toolchain;
+
+use std::fs::File;
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::progress::Progress;
+use crate::workspace;
+
+pub use build_tools::{WASM_BINDGEN, WORKER_BUILD, program as build_tool};
+pub use node_packages::check_node;
+pub use python::interpreter as python;
+pub use wasm_toolchain::{RUST_VERSION, WasmToolchain};
+
+/// What the build and `serve` need.
+///
+/// # Errors
+/// When a step fails; the message says what to do.
+pub fn everything() -> Result<()> {
+    for_build(&Progress::new()).map(|_toolchain| ())
+}
+
+/// What `serve` needs for a Worker that is already built.
+///
+/// # Errors
+/// When a step fails.
+pub fn for_serving(progress: &Progress) -> Result<()> {
+    let _lock = lock(progress)?;
+    node_packages::install(progress)
+}
+
+/// What it takes to build the Worker and to serve it.
+///
+/// # Errors
+/// When a step fails.
+pub fn for_build(progress: &Progress) -> Result<WasmToolchain> {
+    let _lock = lock(progress)?;
+    check_node()?;
+    // Compiling the tools keeps the processors busy, the downloads keep the network busy.
+    std::thread::scope(|scope| {
+        let tools = scope.spawn(|| build_tools::install(progress));
+        let downloads =
+            node_packages::install(progress).and_then(|()| wasm_toolchain::install(progress));
+        let tools = tools.join().map_err(|_panic| anyhow!("installing the build tools failed"));
+        tools??;
+        downloads
+    })
+}
+
+/// What the suite needs beyond that: the Python client, and packages that only tests use.
+///
+/// # Errors
+/// When a step fails.
+pub fn for_tests(progress: &Progress) -> Result<WasmToolchain> {
+    let toolchain = for_build(progress)?;
+    let _lock = lock(progress)?;
+    node_packages::install_for_tests(progress)?;
+    python::install(progress)?;
+    Ok(toolchain)
+}
+
+/// Holds off another xtask that sets up in the same clone, until the file is dropped.
+fn lock(progress: &Progress) -> Result<File> {
+    let path = workspace::tools().join("lock");
+    std::fs::create_dir_all(workspace::tools())
+        .with_context(|| format!("can't make the folder {}", workspace::tools().display()))?;
+    let file = File::create(&path).with_context(|| format!("can't write {}", path.display()))?;
+    if file.try_lock().is_err() {
+        progress.say("  another cargo xtask is setting up here; waiting for it …");
+        file.lock().with_context(|| format!("can't lock {}", path.display()))?;
+    }
+    Ok(file)
+}
