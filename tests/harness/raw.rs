@@ -62,6 +62,19 @@ pub async fn send(address: SocketAddr, bytes: &[u8]) -> Answer {
     parse(&answer)
 }
 
+/// Like [`send`], for a connection that the other side may keep open: reads until nothing more
+/// has come for half a second.
+pub async fn send_briefly(address: SocketAddr, bytes: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes).await.ok();
+    let mut answer = Vec::new();
+    let mut patience = PATIENCE;
+    while let Ok(Ok(1..)) = tokio::time::timeout(patience, stream.read_buf(&mut answer)).await {
+        patience = Duration::from_millis(500);
+    }
+    parse(&answer)
+}
+
 /// A request line and headers for `send`: closes the connection afterwards.
 #[must_use]
 pub fn head(method: &str, target: &str, headers: &[(&str, &str)]) -> Vec<u8> {
