@@ -1,49 +1,30 @@
 //! organized-gateway: one public, OpenAI-compatible URL in front of an agent gateway.
+//!
+//! A request comes in here, finds its row in [`routes`], is decided on by its user's object in
+//! [`objects`], and goes on through [`upstream`]. The rules are in the crate `domain`;
+//! ARCHITECTURE.md walks through one request.
 
-use wasm_bindgen::prelude::*;
-use worker::{durable_object, event, Context, DurableObject, Env, Request, Response, Result, State};
+mod clock;
+mod context;
+mod error;
+mod fault;
+mod incoming;
+mod log;
+mod objects;
+mod reply;
+mod routes;
+mod settlement;
+mod upstream;
 
+pub use objects::UserSession;
+use worker::event;
+
+/// Answers one request. It never fails: what goes wrong has become an answer by then.
 #[event(fetch)]
-async fn fetch(_request: web_sys::Request, env: Env, _context: Context) -> Result<web_sys::Response> {
-    let stub = env.durable_object("USER_SESSIONS")?.get_by_name("ada")?;
-    let text: String = stub.into_rpc::<Rpc>().receive("hi").await.map(|v| v.as_string().unwrap_or_default())?;
-    web_sys::Response::new_with_opt_str(Some(&text)).map_err(Into::into)
-}
-
-#[wasm_bindgen]
-extern "C" {
-    type Rpc;
-    #[wasm_bindgen(method, catch)]
-    async fn receive(this: &Rpc, message: &str) -> std::result::Result<JsValue, JsValue>;
-}
-
-/// x
-#[durable_object(alarm)]
-pub struct UserSession {
-    state: State,
-}
-
-impl std::panic::UnwindSafe for UserSession {}
-impl std::panic::RefUnwindSafe for UserSession {}
-
-impl DurableObject for UserSession {
-    fn new(state: State, _env: Env) -> Self {
-        Self { state }
-    }
-    async fn fetch(&self, _req: Request) -> Result<Response> {
-        Response::error("Not Found", 404)
-    }
-    async fn alarm(&self) -> Result<Response> {
-        Response::empty()
-    }
-}
-
-#[wasm_bindgen]
-impl UserSession {
-    /// x
-    pub async fn receive(&self, message: String) -> std::result::Result<String, JsValue> {
-        let _ = &self.state;
-        if message == "panic" { panic!("x") }
-        Ok(format!("got {message}"))
-    }
+async fn fetch(
+    request: web_sys::Request,
+    env: worker::Env,
+    context: worker::Context,
+) -> worker::Result<web_sys::Response> {
+    Ok(routes::answer(request, env, context).await)
 }

@@ -112,7 +112,7 @@ pub fn prepare(
     let stream = is_stream(&request);
     let strip_usage =
         stream && endpoint == Endpoint::ChatCompletions && ask_for_usage(&mut request);
-    let body = request.to_string().into_bytes();
+    let body = request.to_json().into_bytes();
     Ok(AgentBody { body, conversation, model, previous_response_id, strip_usage, stream })
 }
 

@@ -29,7 +29,7 @@ pub fn prepare(body: &[u8]) -> ChatBody {
     let model = model(&request);
     let stream = is_stream(&request);
     let strip_usage = stream && ask_for_usage(&mut request);
-    let replacement = strip_usage.then(|| request.to_string().into_bytes());
+    let replacement = strip_usage.then(|| request.to_json().into_bytes());
     ChatBody { replacement, strip_usage, stream, model }
 }
 

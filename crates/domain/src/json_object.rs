@@ -70,7 +70,8 @@ impl<'a> JsonObject<'a> {
         }
         let mut names: Vec<&str> = list.iter().map(|(name, _)| name.as_ref()).collect();
         names.sort_unstable();
-        if let Some([name, _]) = names.array_windows().find(|[one, next]| one == next) {
+        let mut neighbours = names.iter().zip(names.iter().skip(1));
+        if let Some((name, _)) = neighbours.find(|(one, next)| one == next) {
             return Err(JsonObjectError::Duplicate(name.chars().take(MAX_SHOWN_NAME).collect()));
         }
         let members =
@@ -108,7 +109,7 @@ impl<'a> JsonObject<'a> {
 
     /// Sets a member to an object.
     pub fn set_object(&mut self, name: &'a str, value: &JsonObject<'_>) {
-        self.set(name, value.to_string());
+        self.set(name, value.to_json());
     }
 
     /// Sets a member to an array whose elements are JSON texts.
@@ -117,23 +118,29 @@ impl<'a> JsonObject<'a> {
         self.set(name, format!("[{}]", elements.join(",")));
     }
 
+    /// The object as JSON text, without white space between its members.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // A body may be large: its copy is made at its size, and doesn't grow there step by step.
+        let names_and_values =
+            |(name, value): &(Cow<'_, str>, Cow<'_, str>)| name.len() + value.len() + 4;
+        let mut json =
+            String::with_capacity(2 + self.members.iter().map(names_and_values).sum::<usize>());
+        for (name, value) in &self.members {
+            json.push(if json.is_empty() { '{' } else { ',' });
+            json.push_str(&quote(name));
+            json.push(':');
+            json.push_str(value);
+        }
+        json.push_str(if json.is_empty() { "{}" } else { "}" });
+        json
+    }
+
     fn set(&mut self, name: &'a str, json: String) {
         match self.members.iter_mut().find(|(member, _)| member == name) {
             Some((_, value)) => *value = Cow::Owned(json),
             None => self.members.push((Cow::Borrowed(name), Cow::Owned(json))),
         }
-    }
-}
-
-/// The object as JSON text, without white space between the members.
-impl fmt::Display for JsonObject<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("{")?;
-        for (index, (name, value)) in self.members.iter().enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            write!(formatter, "{comma}{}:{value}", quote(name))?;
-        }
-        formatter.write_str("}")
     }
 }
 

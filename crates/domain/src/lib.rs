@@ -2,3 +2,30 @@
 //!
 //! This crate depends on no Workers crate, does no I/O and reads no clock: time comes in as an
 //! argument, and what is to be written comes out as a value.
+
+pub mod agent_body;
+pub mod chat_body;
+pub mod clock;
+pub mod entry;
+pub mod gateway_key;
+pub mod identifiers;
+pub mod identity;
+pub mod journal;
+pub mod json_object;
+pub mod json_tap;
+pub mod keyed_hash;
+pub mod meter;
+pub mod model_list;
+pub mod openclaw_probe;
+pub mod path;
+pub mod rate_headers;
+pub mod refusals;
+pub mod secret;
+pub mod session;
+pub mod settings;
+pub mod sse;
+pub mod upstream_policy;
+pub mod window;
+
+#[cfg(test)]
+mod testing;

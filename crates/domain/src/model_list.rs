@@ -21,7 +21,7 @@ pub fn filter(body: &[u8], allowed: &[String]) -> Result<Vec<u8>, ModelListError
     let kept = models.iter().map(|model| model.get()).filter(|model| is_allowed(model, allowed));
     let mut list = source.clone();
     list.set_array("data", kept);
-    Ok(list.to_string().into_bytes())
+    Ok(list.to_json().into_bytes())
 }
 
 /// A model of the list, as far as it matters here.

@@ -38,7 +38,9 @@ fn text_characters(value: &Value) -> u64 {
 fn written(text: &str, style: u8) -> String {
     let units = |character: char| {
         let mut units = [0; 2];
-        character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+        let escapes =
+            character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}"));
+        escapes.collect::<Vec<_>>().concat()
     };
     let inner: String = match style % 3 {
         0 => return Value::from(text).to_string(),

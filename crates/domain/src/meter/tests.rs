@@ -1,1 +1,358 @@
+use super::*;
 
+mod properties;
+
+const ERROR_AND_DONE: &str = concat!(
+    r#"data: {"error":{"message":"The connection to the model broke off in the middle of this "#,
+    r#"answer, so it is incomplete. Please send the request again.","type":"server_error","#,
+    r#""param":null,"code":"upstream_interrupted"}}"#,
+    "\n\ndata: [DONE]\n\n"
+);
+
+fn meter(format: Format, endpoint: Endpoint, strip_usage: bool) -> Meter {
+    Meter::new(Answer { format, endpoint, strip_usage })
+}
+
+fn chat() -> Meter {
+    meter(Format::EventStream, Endpoint::ChatCompletions, false)
+}
+
+fn responses() -> Meter {
+    meter(Format::EventStream, Endpoint::Responses, false)
+}
+
+/// What goes out for a stream in these chunks, up to its end.
+fn sent<'a>(meter: &mut Meter, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for chunk in chunks {
+        match meter.push(chunk) {
+            Output::Unchanged => out.extend_from_slice(chunk),
+            Output::Replaced(bytes) => out.extend(bytes),
+        }
+    }
+    out
+}
+
+fn tally_of(mut meter: Meter, answer: &str) -> Tally {
+    assert_eq!(meter.push(answer.as_bytes()), Output::Unchanged);
+    meter.tally()
+}
+
+fn count(meter: Meter, answer: &str) -> (u64, TokensSource) {
+    let tally = tally_of(meter, answer);
+    (tally.tokens, tally.source)
+}
+
+#[test]
+fn a_whole_event_in_one_chunk_is_not_copied() {
+    let chunk = b"data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\n";
+    let mut meter = chat();
+    assert_eq!(meter.push(chunk), Output::Unchanged);
+    assert_eq!(meter.push(&chunk[..20]), Output::Replaced(Vec::new()));
+    assert_eq!(meter.push(&chunk[20..]), Output::Replaced(chunk.to_vec()));
+    assert_eq!(meter.push(chunk), Output::Unchanged);
+    assert_eq!(meter.tally().tokens, 4);
+}
+
+#[test]
+fn the_usage_chunk_is_taken_out_and_nothing_else() {
+    let stream = |usage| {
+        format!("data: {{\"choices\":[{{}}],\"usage\":null}}\r\n\r\n{usage}data: [DONE]\r\n\r\n")
+    };
+    let chunk = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"total_tokens\":3}}\r\n\r\n";
+    for cut in 0..stream(chunk).len() {
+        let mut meter = meter(Format::EventStream, Endpoint::ChatCompletions, true);
+        let whole = stream(chunk);
+        let (one, other) = whole.as_bytes().split_at(cut);
+        assert_eq!(sent(&mut meter, [one, other]), stream("").as_bytes());
+        assert_eq!(meter.finish(), b"");
+        let expected = Tally {
+            tokens: 3,
+            source: TokensSource::Reported,
+            output_seen: false,
+            error_event: false,
+            done_seen: true,
+        };
+        assert_eq!(meter.tally(), expected);
+    }
+    for kept in [
+        "data: {\"choices\":[],\"usage\":null}\n\n",
+        "data: {\"choices\":[]}\n\n",
+        "data: {\"usage\":{\"total_tokens\":3}}\n\n",
+        "data: {\"choices\":null,\"usage\":{\"total_tokens\":3}}\n\n",
+        "data: {\"choices\":[],\"usage\":{},\"error\":{\"message\":\"x\"}}\n\n",
+        "event: x\n\n",
+    ] {
+        let mut meter = meter(Format::EventStream, Endpoint::ChatCompletions, true);
+        assert_eq!(meter.push(kept.as_bytes()), Output::Unchanged, "{kept}");
+    }
+}
+
+#[test]
+fn a_usage_chunk_without_its_blank_line_is_still_read_and_taken_out() {
+    let rest = b"data: {\"choices\":[],\"usage\":{\"total_tokens\":3}}";
+    for (strip, left) in [(true, b"".as_slice()), (false, rest)] {
+        let mut meter = meter(Format::EventStream, Endpoint::ChatCompletions, strip);
+        assert_eq!(meter.push(rest), Output::Replaced(Vec::new()));
+        assert_eq!(meter.tally().source, TokensSource::None);
+        assert_eq!(meter.finish(), left);
+        assert_eq!((meter.tally().tokens, meter.tally().source), (3, TokensSource::Reported));
+    }
+}
+
+#[test]
+fn chat_text_is_content_refusals_and_tool_arguments() {
+    let delta =
+        |delta: &str| count(chat(), &format!("data: {{\"choices\":[{{\"delta\":{delta}}}]}}\n\n"));
+    assert_eq!(delta(r#"{"content":"héllo 😀!"}"#), (2, TokensSource::Estimated));
+    assert_eq!(delta(r#"{"refusal":"12345"}"#), (2, TokensSource::Estimated));
+    let call = r#"{"tool_calls":[{"index":0,"function":{"name":"f","arguments":"{\"a\":1}"}}]}"#;
+    assert_eq!(delta(call), (2, TokensSource::Estimated));
+    assert_eq!(delta(r#"{"role":"assistant","content":""}"#), (0, TokensSource::None));
+    assert_eq!(delta(r#"{"content":null}"#), (0, TokensSource::None));
+    assert_eq!(delta(r#"{"content":7}"#), (0, TokensSource::None));
+    let old = "data: {\"choices\":[{\"text\":\"12345\"}]}\n\n";
+    let other = meter(Format::EventStream, Endpoint::Other, false);
+    assert_eq!(count(other, old), (2, TokensSource::Estimated));
+}
+
+const RESPONSES: &str = concat!(
+    "event: response.created\n",
+    r#"data: {"type":"response.created","sequence_number":0,"response":{"id":"resp_1","usage":null}}"#,
+    "\n\nevent: response.output_text.delta\n",
+    r#"data: {"type":"response.output_text.delta","sequence_number":1,"delta":"hello"}"#,
+    "\n\nevent: response.output_text.done\n",
+    r#"data: {"type":"response.output_text.done","sequence_number":2,"text":"hello"}"#,
+    "\n\n"
+);
+
+#[test]
+fn a_response_is_counted_by_its_deltas_until_it_reports() {
+    assert_eq!(count(responses(), RESPONSES), (2, TokensSource::Estimated));
+    for last in ["completed", "incomplete", "failed"] {
+        let stream = format!(
+            "{RESPONSES}event: response.{last}\ndata: {{\"type\":\"response.{last}\",\
+             \"response\":{{\"id\":\"resp_1\",\"usage\":{{\"total_tokens\":9}}}}}}\n\n"
+        );
+        let expected = Tally {
+            tokens: 9,
+            source: TokensSource::Reported,
+            output_seen: true,
+            error_event: last == "failed",
+            done_seen: true,
+        };
+        assert_eq!(tally_of(responses(), &stream), expected);
+        let mut meter = responses();
+        meter.push(stream.as_bytes());
+        assert_eq!(meter.interrupted(), b"");
+    }
+}
+
+#[test]
+fn the_id_of_a_response_is_known_before_its_event_is_sent() {
+    let mut meter = responses();
+    for byte in RESPONSES.as_bytes().chunks(1) {
+        let known = meter.response_id().is_some();
+        if let Output::Replaced(out) = meter.push(byte)
+            && String::from_utf8(out).unwrap().contains("resp_1")
+        {
+            assert!(!known);
+            assert_eq!(meter.response_id(), Some("resp_1"));
+        }
+    }
+    assert_eq!(meter.response_id(), Some("resp_1"));
+
+    let mut json = self::meter(Format::Json, Endpoint::Responses, false);
+    json.push(br#"{"id":"resp_2"#);
+    assert_eq!(json.response_id(), None);
+    json.push(br#"","object":"#);
+    assert_eq!(json.response_id(), Some("resp_2"));
+    let mut chat = self::meter(Format::Json, Endpoint::ChatCompletions, false);
+    chat.push(br#"{"id":"chatcmpl-1"}"#);
+    assert_eq!(chat.response_id(), None);
+}
+
+#[test]
+fn a_broken_response_fails_in_its_own_manner() {
+    let message = "The connection to the model broke off in the middle of this answer, so it is \
+                   incomplete. Please send the request again.";
+    let failed = |number: &str, id: &str| {
+        format!(
+            "event: response.failed\ndata: {{\"type\":\"response.failed\",{number}\
+             \"response\":{{\"id\":{id},\"object\":\"response\",\"status\":\"failed\",\
+             \"error\":{{\"code\":\"upstream_interrupted\",\"message\":\"{message}\"}}}}}}\n\n"
+        )
+    };
+    let mut meter = responses();
+    assert_eq!(String::from_utf8(meter.interrupted()).unwrap(), failed("", "null"));
+    let mut meter = responses();
+    meter.push(RESPONSES.as_bytes());
+    meter.push(b"event: response.output_text.delta\ndata: {\"type\":");
+    let expected = failed("\"sequence_number\":3,", "\"resp_1\"");
+    assert_eq!(String::from_utf8(meter.interrupted()).unwrap(), expected);
+    assert_eq!(meter.finish(), b"");
+}
+
+#[test]
+fn a_break_after_the_end_is_no_break() {
+    let mut meter = chat();
+    meter.push(b"data: [DONE]\n\nda");
+    assert!(meter.tally().done_seen);
+    assert_eq!(meter.interrupted(), b"");
+    for format in [Format::Json, Format::Opaque] {
+        let mut meter = self::meter(format, Endpoint::ChatCompletions, false);
+        meter.push(b"{");
+        assert_eq!(meter.interrupted(), b"");
+    }
+}
+
+#[test]
+fn an_error_event_is_noticed_and_whether_text_came_before_it() {
+    let text = "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n";
+    for error in [
+        "data: {\"error\":{\"message\":\"x\",\"type\":\"server_error\"}}\n\n",
+        "data: {\"error\":\"x\"}\n\n",
+        "event: error\ndata: {\"message\":\"x\"}\n\n",
+        "event: error\ndata: x\n\n",
+        "data: {\"type\":\"error\",\"message\":\"x\"}\n\n",
+        "event: response.failed\ndata: {\"response\":{}}\n\n",
+    ] {
+        for (stream, output) in [
+            (format!("{text}{error}"), true),
+            (format!("{error}{text}"), false),
+            (error.to_owned(), false),
+        ] {
+            let tally = tally_of(chat(), &stream);
+            assert!(tally.error_event, "{stream}");
+            assert_eq!(tally.output_seen, output, "{stream}");
+        }
+    }
+    let none = format!("{text}data: {{\"choices\":[],\"error\":null}}\n\n");
+    assert!(!tally_of(chat(), &none).error_event);
+}
+
+#[test]
+fn a_ping_has_its_place_between_events_only() {
+    let mut meter = chat();
+    assert_eq!(meter.ping(), Some(b": ping\n\n".as_slice()));
+    meter.push(b"data: {\"cho");
+    assert_eq!(meter.ping(), Some(PING), "the half event has not been sent");
+    let large = vec![b'x'; crate::sse::MAX_EVENT_BYTES + 1];
+    let out = sent(&mut meter, [large.as_slice()]);
+    assert_eq!(out.len(), large.len() + 11);
+    assert_eq!(meter.ping(), None);
+    let broken = String::from_utf8(meter.interrupted()).unwrap();
+    assert_eq!(broken, format!("\n\n{ERROR_AND_DONE}"));
+    assert_eq!(self::meter(Format::Json, Endpoint::Other, false).ping(), None);
+}
+
+#[test]
+fn a_byte_order_mark_behind_a_ping_would_spoil_an_event() {
+    let stream = b"\xEF\xBB\xBFdata: 1\n\n";
+    assert_eq!(sent(&mut chat(), stream.chunks(2)), stream);
+    let mut meter = chat();
+    meter.ping();
+    assert_eq!(meter.push(stream), Output::Replaced(b"data: 1\n\n".to_vec()));
+    let mut meter = chat();
+    meter.ping();
+    assert_eq!(sent(&mut meter, stream.chunks(2)), b"data: 1\n\n");
+}
+
+#[test]
+fn usage_is_the_total_or_the_sum_of_its_parts() {
+    let json = |usage: &str| {
+        let body =
+            format!(r#"{{"choices":[{{"message":{{"content":"hello"}}}}],"usage":{usage}}}"#);
+        count(meter(Format::Json, Endpoint::ChatCompletions, false), &body)
+    };
+    let event = |usage: &str| {
+        let text = "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\n";
+        count(chat(), &format!("{text}data: {{\"choices\":[],\"usage\":{usage}}}\n\n"))
+    };
+    for (usage, tokens) in [
+        (r#"{"total_tokens":7}"#, 7),
+        (r#"{"total_tokens":0}"#, 0),
+        (r#"{"total_tokens":7,"prompt_tokens":1,"completion_tokens":1}"#, 7),
+        (r#"{"prompt_tokens":1,"completion_tokens":4}"#, 5),
+        (r#"{"input_tokens":2,"output_tokens":4}"#, 6),
+        (r#"{"input_tokens":2}"#, 2),
+        (r#"{"total_tokens":null,"output_tokens":4}"#, 4),
+        (r#"{"total_tokens":-7,"input_tokens":-1,"output_tokens":4}"#, 4),
+        (r#"{"total_tokens":1000000000000}"#, 1_000_000_000_000),
+    ] {
+        assert_eq!(json(usage), (tokens, TokensSource::Reported), "{usage}");
+        assert_eq!(event(usage), (tokens, TokensSource::Reported), "{usage}");
+    }
+    for usage in [
+        "null",
+        "{}",
+        "7",
+        "[7]",
+        "\"7\"",
+        r#"{"total_tokens":-1}"#,
+        r#"{"total_tokens":1.5}"#,
+        r#"{"total_tokens":"7"}"#,
+        r#"{"total_tokens":1e3}"#,
+        r#"{"total_tokens":[7]}"#,
+        r#"{"total_tokens":1000000000001}"#,
+        r#"{"total_tokens":18446744073709551616}"#,
+        r#"{"total_tokens":1e999}"#,
+    ] {
+        assert_eq!(json(usage), (2, TokensSource::Estimated), "{usage}");
+        assert_eq!(event(usage), (2, TokensSource::Estimated), "{usage}");
+    }
+}
+
+#[test]
+fn the_last_usage_that_can_be_believed_holds() {
+    let stream = concat!(
+        "data: {\"choices\":[],\"usage\":{\"total_tokens\":3}}\n\n",
+        "data: {\"choices\":[],\"usage\":{\"total_tokens\":5}}\n\n",
+        "data: {\"choices\":[],\"usage\":null}\n\n",
+        "data: {\"choices\":[],\"usage\":{\"total_tokens\":-5}}\n\n",
+    );
+    assert_eq!(count(chat(), stream), (5, TokensSource::Reported));
+}
+
+#[test]
+fn a_json_body_is_tallied_at_any_moment() {
+    let body = br#"{"id":"x","choices":[{"message":{"content":"hello","refusal":null}}],"usage":{"total_tokens":12}}"#;
+    let mut meter = meter(Format::Json, Endpoint::ChatCompletions, false);
+    assert_eq!(meter.tally().source, TokensSource::None);
+    meter.push(&body[..60]);
+    assert_eq!((meter.tally().tokens, meter.tally().source), (2, TokensSource::Estimated));
+    assert_eq!(meter.push(&body[60..]), Output::Unchanged);
+    assert_eq!((meter.tally().tokens, meter.tally().source), (12, TokensSource::Reported));
+    assert_eq!(meter.finish(), b"");
+}
+
+#[test]
+fn hostile_numbers_and_depth_neither_panic_nor_overflow() {
+    let deep = "[".repeat(100_000);
+    for data in [
+        format!("{{\"choices\":{deep}"),
+        format!("{{\"choices\":{deep}{}}}", "]".repeat(100_000)),
+        "{\"sequence_number\":18446744073709551615}".to_owned(),
+        "{\"sequence_number\":-1,\"type\":7,\"delta\":[],\"response\":[],\"usage\":[],\"choices\":{}}".to_owned(),
+        "[1,2,3]".to_owned(),
+        "{\"a\":1,\"a\":1}".to_owned(),
+        "{\"usage\":1,\"usage\":1}".to_owned(),
+    ] {
+        let mut meter = responses();
+        meter.push(format!("data: {data}\n\n").as_bytes());
+        assert_eq!(meter.tally().source, TokensSource::None);
+        assert!(!meter.interrupted().is_empty());
+    }
+}
+
+#[test]
+fn the_words_for_sources_are_those_of_the_rows() {
+    for (source, word) in [
+        (TokensSource::Reported, "reported"),
+        (TokensSource::Estimated, "estimated"),
+        (TokensSource::None, "none"),
+    ] {
+        assert_eq!(source.as_str(), word);
+        assert_eq!(serde_json::to_string(&source).unwrap(), format!("\"{word}\""));
+    }
+}

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{chunks, cuts};
+use crate::testing::{chunks, cuts, dispatched};
 
 /// All pieces of a stream; a late LF is put back to the piece it belongs to.
 fn pieces<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<(PieceKind, Vec<u8>)>, Vec<u8>) {
@@ -26,37 +26,6 @@ fn pieces<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<(PieceKind, Ve
 fn kinds(stream: &[u8]) -> Vec<(PieceKind, String)> {
     let (pieces, _) = pieces([stream]);
     pieces.into_iter().map(|(kind, raw)| (kind, String::from_utf8_lossy(&raw).into())).collect()
-}
-
-/// The standard's own algorithm, line by line over the whole stream.
-fn dispatched(stream: &[u8]) -> Vec<(String, String)> {
-    let text = String::from_utf8_lossy(stream.strip_prefix(BYTE_ORDER_MARK).unwrap_or(stream));
-    let text = text.replace("\r\n", "\n").replace('\r', "\n");
-    let mut events = Vec::new();
-    let (mut name, mut data) = (String::new(), String::new());
-    // What follows the last line end is no line yet.
-    let lines = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
-    for line in lines.split('\n').filter(|_| text.contains('\n')) {
-        if line.is_empty() {
-            if !data.is_empty() {
-                data.pop();
-                events.push((std::mem::take(&mut name), std::mem::take(&mut data)));
-            }
-            name.clear();
-            continue;
-        }
-        let (field, value) = line.split_once(':').unwrap_or((line, ""));
-        let value = value.strip_prefix(' ').unwrap_or(value);
-        match field {
-            "event" => value.clone_into(&mut name),
-            "data" => {
-                data.push_str(value);
-                data.push('\n');
-            }
-            _ => {}
-        }
-    }
-    events
 }
 
 fn streams() -> impl Strategy<Value = Vec<u8>> {

@@ -1,0 +1,130 @@
+//! Gateway keys: `ogk_{user_id}_{secret}`.
+//!
+//! The secret is 32 random bytes in base62, 43 digits. Only its SHA-256 is kept, and the first
+//! eight hex digits of that are the key's id: whoever finds a leaked key can name it.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::identifiers::UserId;
+use crate::keyed_hash::hex;
+use crate::secret::Secret;
+
+const PREFIX: &str = "ogk_";
+const SECRET_DIGITS: usize = 43;
+const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// The SHA-256 of a key's secret, in hex: what is kept and what is compared.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyHash(String);
+
+impl KeyHash {
+    fn of(secret: &str) -> Self {
+        Self(hex(&Sha256::digest(secret.as_bytes())))
+    }
+
+    /// The id by which an operator names the key.
+    #[must_use]
+    pub fn key_id(&self) -> &str {
+        self.0.get(..8).unwrap_or(&self.0)
+    }
+}
+
+/// Compares in constant time.
+impl PartialEq for KeyHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for KeyHash {}
+
+/// A key as its owner shows it: whose it claims to be, and the hash that would prove it.
+#[derive(Clone, Debug)]
+pub struct ShownKey {
+    /// The USER_ID that the key names.
+    pub user_id: UserId,
+    /// The hash of its secret.
+    pub hash: KeyHash,
+}
+
+/// Whether a credential claims to be a gateway key, well formed or not.
+#[must_use]
+pub fn looks_like_key(credential: &str) -> bool {
+    credential.starts_with(PREFIX)
+}
+
+/// Reads a gateway key; `None` where it is malformed.
+#[must_use]
+pub fn parse(key: &str) -> Option<ShownKey> {
+    let (user_id, secret) = key.strip_prefix(PREFIX)?.rsplit_once('_')?;
+    let well_formed = secret.len() == SECRET_DIGITS && secret.bytes().all(|b| DIGITS.contains(&b));
+    well_formed
+        .then(|| UserId::parse(user_id).ok())
+        .flatten()
+        .map(|user_id| ShownKey { user_id, hash: KeyHash::of(secret) })
+}
+
+/// Makes the key of 32 random bytes, and the hash to keep.
+#[must_use]
+pub fn mint(user_id: &UserId, random: &[u8; 32]) -> (Secret<String>, KeyHash) {
+    let secret = base62(random);
+    let hash = KeyHash::of(&secret);
+    (Secret::new(format!("{PREFIX}{user_id}_{secret}")), hash)
+}
+
+/// Writes a 256-bit number in base62, padded with zeros to 43 digits.
+fn base62(bytes: &[u8; 32]) -> String {
+    let mut number = *bytes;
+    let mut digits = [b'0'; SECRET_DIGITS];
+    for digit in digits.iter_mut().rev() {
+        let mut remainder = 0_usize;
+        for byte in &mut number {
+            let value = remainder * 256 + usize::from(*byte);
+            *byte = u8::try_from(value / 62).unwrap_or(u8::MAX);
+            remainder = value % 62;
+        }
+        *digit = DIGITS.get(remainder).copied().unwrap_or(b'0');
+    }
+    digits.iter().map(|digit| char::from(*digit)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_format_is_pinned() {
+        let ada = UserId::parse("ada_b").unwrap();
+        let (key, hash) = mint(&ada, &[0; 32]);
+        assert_eq!(key.expose(), &format!("ogk_ada_b_{}", "0".repeat(43)));
+        assert_eq!(hash.key_id(), "b918b22a");
+        let (key, _) = mint(&ada, &[255; 32]);
+        assert_eq!(key.expose(), "ogk_ada_b_yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1");
+    }
+
+    #[test]
+    fn what_is_not_a_key_is_not_read() {
+        for wrong in ["", "ogk_", "ogk_ada", "ogk_ada_short", "sk-abc", "ogk__"] {
+            assert!(parse(wrong).is_none(), "{wrong}");
+        }
+        assert!(parse(&format!("ogk_../x_{}", "0".repeat(43))).is_none());
+        assert!(parse(&format!("ogk_ada_{}-", "0".repeat(42))).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn a_minted_key_reads_back(random: [u8; 32], other: [u8; 32]) {
+            let ada = UserId::parse("ada").unwrap();
+            let (key, hash) = mint(&ada, &random);
+            let shown = parse(key.expose()).unwrap();
+            prop_assert_eq!(shown.user_id, ada.clone());
+            prop_assert!(shown.hash == hash);
+            prop_assert_eq!(mint(&ada, &other).1 == hash, random == other);
+        }
+    }
+}

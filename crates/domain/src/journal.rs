@@ -1,0 +1,165 @@
+//! The journal of an object: one row a request, from admission until D1 has it and the window no
+//! longer needs it.
+//!
+//! A row lives in a slot. It is written at admission, overwritten once by its settlement, and
+//! then its slot is given to a new request: no row is ever deleted, so that a request costs two
+//! row writes in the object rather than three. The last [`KEPT`] rows stay for the operator.
+//!
+//! A row gets its `position` when it is settled. Positions only grow, rows go to D1 in their
+//! order, and D1 keeps the highest it has seen in the batch that carries the rows.
+
+use std::collections::VecDeque;
+
+use crate::clock::Millis;
+use crate::window::MINUTE;
+
+/// How many settled rows stay although nothing needs them but an operator's eyes.
+pub const KEPT: usize = 50;
+
+/// How long a settled row waits for others before it goes to D1.
+const FLUSH_DELAY: Millis = 500;
+/// The longest pause between two attempts while D1 is away.
+const LONGEST_BACKOFF: Millis = 10_000;
+
+/// A row that is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Where the row is.
+    pub slot: i64,
+    /// Its place in the order in which rows go to D1.
+    pub position: i64,
+    /// When its request was admitted; `None` for a refusal.
+    pub admitted_at: Option<Millis>,
+}
+
+/// Which slots are free, which rows D1 has, and when the next flush is due.
+#[derive(Clone, Debug, Default)]
+pub struct Journal {
+    slots: i64,
+    last_position: i64,
+    flushed: i64,
+    /// Settled rows by position; from the front they become free.
+    settled: VecDeque<Settled>,
+    flush_due: Option<Millis>,
+    failures: u32,
+}
+
+impl Journal {
+    /// Rebuilds the journal: the number of slots, what D1 is known to have, the settled rows.
+    #[must_use]
+    pub fn restore(slots: i64, flushed: i64, mut settled: Vec<Settled>, now: Millis) -> Self {
+        settled.sort_unstable_by_key(|row| row.position);
+        let last_position = settled.last().map_or(flushed, |row| row.position.max(flushed));
+        let flush_due = (last_position > flushed).then_some(now);
+        let settled = settled.into();
+        Self { slots, last_position, flushed, settled, flush_due, failures: 0 }
+    }
+
+    /// A slot for a new row.
+    pub fn take_slot(&mut self, now: Millis) -> i64 {
+        let outside = |admitted_at: Millis| admitted_at <= now - MINUTE;
+        let reusable =
+            |row: &&Settled| row.position <= self.flushed && row.admitted_at.is_none_or(outside);
+        if self.settled.len() > KEPT
+            && let Some(slot) = self.settled.front().filter(reusable).map(|row| row.slot)
+        {
+            self.settled.pop_front();
+            return slot;
+        }
+        self.slots += 1;
+        self.slots
+    }
+
+    /// Gives a row its position and has it flushed soon.
+    pub fn settle(&mut self, slot: i64, admitted_at: Option<Millis>, now: Millis) -> i64 {
+        self.last_position += 1;
+        let position = self.last_position;
+        self.settled.push_back(Settled { slot, position, admitted_at });
+        self.flush_due.get_or_insert(now + FLUSH_DELAY);
+        position
+    }
+
+    /// The highest position that D1 is known to have.
+    #[must_use]
+    pub const fn flushed(&self) -> i64 {
+        self.flushed
+    }
+
+    /// How many rows D1 may not have yet.
+    #[must_use]
+    pub const fn backlog(&self) -> i64 {
+        self.last_position - self.flushed
+    }
+
+    /// When the next flush is due, if there is anything to flush.
+    #[must_use]
+    pub const fn flush_due(&self) -> Option<Millis> {
+        self.flush_due
+    }
+
+    /// D1 has everything up to `position`.
+    pub fn flush_succeeded(&mut self, position: i64, now: Millis) {
+        self.flushed = self.flushed.max(position);
+        self.failures = 0;
+        self.flush_due = (self.backlog() > 0).then_some(now);
+    }
+
+    /// D1 is away: the next attempt waits twice as long as the last.
+    pub fn flush_failed(&mut self, now: Millis) {
+        let pause = FLUSH_DELAY.saturating_mul(1 << self.failures.min(16));
+        self.failures = self.failures.saturating_add(1);
+        self.flush_due = Some(now + pause.min(LONGEST_BACKOFF));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_reused_only_when_flushed_and_out_of_the_window_and_not_among_the_last() {
+        let mut journal = Journal::default();
+        for time in 0..=50 {
+            let slot = journal.take_slot(time);
+            journal.settle(slot, Some(time), time);
+        }
+        assert_eq!(journal.take_slot(MINUTE), 52, "D1 doesn't have it");
+        journal.flush_succeeded(51, 100);
+        assert_eq!(journal.take_slot(MINUTE - 1), 53, "the window needs it");
+        assert_eq!(journal.take_slot(MINUTE), 1);
+        assert_eq!(journal.take_slot(i64::MAX), 54, "the last 50 stay");
+    }
+
+    #[test]
+    fn a_failed_flush_backs_off_and_a_good_one_resets() {
+        let mut journal = Journal::default();
+        assert_eq!(journal.flush_due(), None);
+        journal.settle(1, None, 1_000);
+        journal.settle(2, None, 1_400);
+        assert_eq!(journal.flush_due(), Some(1_500), "the first row's deadline holds");
+        let pauses: Vec<_> = (0..7)
+            .map(|_| {
+                journal.flush_failed(0);
+                journal.flush_due().unwrap()
+            })
+            .collect();
+        assert_eq!(pauses, [500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000]);
+        journal.flush_succeeded(1, 9_000);
+        assert_eq!((journal.flush_due(), journal.backlog()), (Some(9_000), 1));
+        journal.flush_succeeded(2, 9_001);
+        assert_eq!((journal.flush_due(), journal.backlog()), (None, 0));
+    }
+
+    #[test]
+    fn positions_go_on_after_a_restart() {
+        let rows = vec![
+            Settled { slot: 2, position: 9, admitted_at: Some(5) },
+            Settled { slot: 1, position: 8, admitted_at: None },
+        ];
+        let mut journal = Journal::restore(2, 8, rows, 77);
+        assert_eq!((journal.backlog(), journal.flush_due()), (1, Some(77)));
+        assert_eq!(journal.settle(3, None, 80), 10);
+        let mut flushed = Journal::restore(0, 8, Vec::new(), 77);
+        assert_eq!(flushed.settle(1, None, 80), 9);
+    }
+}

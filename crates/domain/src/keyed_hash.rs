@@ -1,0 +1,86 @@
+//! Hashes under the operator's secrets: session keys for the upstream, and callers' addresses.
+
+use std::fmt::Write as _;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+
+use crate::identifiers::UserId;
+use crate::secret::Secret;
+
+/// The upstream session of a conversation: `p-` and HMAC-SHA-256, in hex, of the length-prefixed
+/// parts (version, user, project, conversation), so that no two triples collide and no client can
+/// name another's session.
+#[must_use]
+pub fn session_key(
+    secret: &Secret<String>,
+    user: &UserId,
+    project: &str,
+    conversation: &str,
+) -> String {
+    let mut message = Vec::new();
+    for part in ["1", user.as_str(), project, conversation] {
+        message.extend((part.len() as u64).to_be_bytes());
+        message.extend(part.as_bytes());
+    }
+    format!("p-{}", hex(&hmac_sha256(secret.expose().as_bytes(), &message)))
+}
+
+/// The first eight hex digits of an address's hash: HMAC-SHA-256 under the pepper, plain SHA-256
+/// where there is none.
+#[must_use]
+pub fn ip_hash(pepper: Option<&Secret<String>>, address: &str) -> String {
+    let digest = match pepper {
+        Some(pepper) => hmac_sha256(pepper.expose().as_bytes(), address.as_bytes()),
+        None => Sha256::digest(address.as_bytes()).into(),
+    };
+    hex(digest.get(..4).unwrap_or_default())
+}
+
+fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
+    // HMAC takes keys of any length: the error can't occur, and an empty key is as good an answer.
+    let mut mac = Hmac::<Sha256>::new_from_slice(key)
+        .unwrap_or_else(|_| Hmac::<Sha256>::new(&hmac::digest::array::Array::default()));
+    mac.update(message);
+    mac.finalize().into_bytes().into()
+}
+
+/// Lower-case hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String can't fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_session_key_is_pinned_and_depends_on_each_part() {
+        let secret = Secret::new("secret".to_owned());
+        let key = |user, project, conversation| {
+            session_key(&secret, &UserId::parse(user).unwrap(), project, conversation)
+        };
+        assert_eq!(
+            key("ada", "default", "c1"),
+            "p-f6fd98b207d68d62b8d224378528ac1f8174cc8f468642ecd7f2580d32d83bf6"
+        );
+        let keys = [
+            key("ada", "p", "c"),
+            key("adap", "", "c"),
+            key("ada", "pc", ""),
+            key("bob", "p", "c"),
+        ];
+        assert!(keys.iter().enumerate().all(|(at, key)| !keys[..at].contains(key)));
+    }
+
+    #[test]
+    fn the_address_hash_is_pinned() {
+        // printf 203.0.113.7 | sha256sum, and openssl dgst -sha256 -hmac pepper
+        assert_eq!(ip_hash(None, "203.0.113.7"), "fec52565");
+        assert_eq!(ip_hash(Some(&Secret::new("pepper".to_owned())), "203.0.113.7"), "f9a09244");
+    }
+}

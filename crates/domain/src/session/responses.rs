@@ -1,0 +1,86 @@
+//! The answers that a user may continue from, by `previous_response_id`.
+
+use std::collections::VecDeque;
+
+use crate::clock::Millis;
+
+/// How many are remembered.
+const LAST: usize = 100;
+/// For how long.
+const MEMORY: Millis = 30 * 60_000;
+
+/// An answer and the upstream session that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// The answer's id.
+    pub response_id: String,
+    /// The upstream's session key.
+    pub session_key: String,
+    /// When it was given.
+    pub at: Millis,
+}
+
+/// The last answers, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Responses {
+    last: VecDeque<Remembered>,
+    next_slot: usize,
+}
+
+impl Responses {
+    /// Rebuilds the memory from stored answers, in any order; a time in the future counts as now.
+    #[must_use]
+    pub fn restore(mut stored: Vec<(usize, Remembered)>, now: Millis) -> Self {
+        stored.sort_by_key(|(_, answer)| answer.at);
+        let next_slot = stored.last().map_or(0, |(slot, _)| (slot + 1) % LAST);
+        let last = stored.into_iter().map(|(_, a)| Remembered { at: a.at.min(now), ..a }).collect();
+        Self { last, next_slot }
+    }
+
+    /// The session of an answer, if it may still be continued.
+    #[must_use]
+    pub fn session_of(&self, response_id: &str, now: Millis) -> Option<&str> {
+        let fresh =
+            |answer: &&Remembered| answer.response_id == response_id && answer.at > now - MEMORY;
+        self.last.iter().rev().find(fresh).map(|answer| answer.session_key.as_str())
+    }
+
+    /// Keeps an answer, and says in which of a hundred slots it is to be stored.
+    pub fn remember(&mut self, answer: Remembered) -> usize {
+        let slot = self.next_slot;
+        self.next_slot = (slot + 1) % LAST;
+        self.last.push_back(answer);
+        if self.last.len() > LAST {
+            self.last.pop_front();
+        }
+        slot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(number: usize, at: Millis) -> Remembered {
+        Remembered { response_id: format!("r{number}"), session_key: format!("p-{number}"), at }
+    }
+
+    #[test]
+    fn a_hundred_answers_are_remembered_for_half_an_hour() {
+        let mut responses = Responses::default();
+        let slots: Vec<_> = (0..101).map(|n| responses.remember(answer(n, 0))).collect();
+        assert_eq!((slots[99], slots[100]), (99, 0));
+        assert_eq!(responses.session_of("r0", 0), None);
+        assert_eq!(responses.session_of("r1", MEMORY - 1), Some("p-1"));
+        assert_eq!(responses.session_of("r1", MEMORY), None);
+    }
+
+    #[test]
+    fn what_was_stored_comes_back() {
+        let stored = vec![(1, answer(7, 20)), (0, answer(6, 10)), (99, answer(5, 9))];
+        let mut responses = Responses::restore(stored, 15);
+        assert_eq!(responses.session_of("r6", 15), Some("p-6"));
+        assert_eq!(responses.session_of("r7", 15 + MEMORY), None, "the future counts as now");
+        assert_eq!(responses.remember(answer(8, 21)), 2);
+    }
+}

@@ -1,0 +1,298 @@
+use proptest::prelude::*;
+
+use super::messages::{Renew, SessionMessage};
+use super::*;
+use crate::entry::{INTERRUPTED, tests::entry};
+use crate::gateway_key::{KeyHash, mint};
+use crate::identifiers::UserId;
+use crate::window::MINUTE;
+
+const LIMITS: Limits = Limits { rate: Rate { limit: 3, window: MINUTE }, in_flight: 2 };
+
+fn admit(request_id: &str) -> Admit {
+    Admit { keys: Vec::new(), previous_response_id: None, entry: entry(request_id) }
+}
+
+fn settle(request_id: &str) -> Settle {
+    Settle { request_id: request_id.to_owned(), outcome: Outcome::answered(200, 7) }
+}
+
+fn key(number: u8) -> KeyHash {
+    mint(&UserId::anonymous(), &[number; 32]).1
+}
+
+fn record(number: u8) -> KeyRecord {
+    KeyRecord { hash: key(number), label: "laptop".to_owned(), created_at: "2026".to_owned() }
+}
+
+fn reason(admission: &Admission) -> Option<Reason> {
+    match admission {
+        Admission::Admitted(_) => None,
+        Admission::Refused(refusal) => Some(refusal.reason),
+    }
+}
+
+/// A storage in miniature: what the changes leave behind.
+#[derive(Clone, Debug, Default)]
+struct Disk {
+    rows: BTreeMap<i64, (StoredRow, Entry)>,
+    stored: Stored,
+}
+
+impl Disk {
+    fn apply(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::Open { slot, admitted_at, lease_until, entry } => {
+                    let request_id = entry.request_id.clone();
+                    let state = RowState::Open { request_id, lease_until };
+                    let row = StoredRow { slot, admitted_at: Some(admitted_at), state };
+                    self.rows.insert(slot, (row, *entry));
+                }
+                Change::Close { slot, position, outcome } => {
+                    let (row, entry) = self.rows.get_mut(&slot).unwrap();
+                    assert!(matches!(row.state, RowState::Open { .. }), "settled twice");
+                    row.state = RowState::Settled(position);
+                    if let Some(outcome) = outcome {
+                        entry.outcome = outcome;
+                    }
+                }
+                Change::Refuse { slot, position, entry } => {
+                    let state = RowState::Settled(position);
+                    self.rows.insert(slot, (StoredRow { slot, admitted_at: None, state }, *entry));
+                }
+                Change::Renew { slot, lease_until: until } => {
+                    let (row, _) = self.rows.get_mut(&slot).unwrap();
+                    let RowState::Open { lease_until, .. } = &mut row.state else {
+                        panic!("renewed after the end")
+                    };
+                    *lease_until = until;
+                }
+                Change::Flushed(position) => self.stored.flushed = position,
+                Change::Remember(slot, answer) => self.stored.responses.push((slot, answer)),
+                Change::AddKey(key) => self.stored.keys.push(key),
+            }
+        }
+    }
+
+    fn restart(&self, reading: Millis) -> Session {
+        let rows = self.rows.values().map(|(row, _)| row.clone()).collect();
+        let slots = self.rows.keys().max().copied().unwrap_or(0);
+        Session::restore(Stored { slots, rows, ..self.stored.clone() }, reading)
+    }
+
+    /// What a flush would send: the rows after `flushed`, in their order.
+    fn pending(&self, flushed: i64) -> Vec<(i64, Entry)> {
+        let mut rows: Vec<_> = self
+            .rows
+            .values()
+            .filter_map(|(row, entry)| match row.state {
+                RowState::Settled(position) if position > flushed => {
+                    Some((position, entry.clone()))
+                }
+                _ => None,
+            })
+            .collect();
+        rows.sort_by_key(|(position, _)| *position);
+        rows
+    }
+}
+
+#[test]
+fn the_window_comes_before_the_requests_in_flight() {
+    let mut session = Session::default();
+    assert_eq!(reason(&session.admit(admit("a"), LIMITS, 0).0), None);
+    assert_eq!(reason(&session.admit(admit("b"), LIMITS, 0).0), None);
+    assert_eq!(reason(&session.admit(admit("c"), LIMITS, 0).0), Some(Reason::TooManyInFlight));
+    assert!(session.settle(settle("a"), 1).0);
+    let (admission, _) = session.admit(admit("d"), LIMITS, 10);
+    let standing = Standing { limit: 3, remaining: 0, empty_in_ms: MINUTE, next_free_ms: 59_990 };
+    assert_eq!(admission, Admission::Admitted(Permit { standing, session_key: None }));
+    let full = Some(Reason::RateLimited { retry_after_ms: 59_990 });
+    assert_eq!(reason(&session.admit(admit("e"), LIMITS, 10).0), full);
+}
+
+#[test]
+fn a_message_sent_twice_is_admitted_once() {
+    let mut session = Session::default();
+    let (first, changes) = session.admit(admit("a"), LIMITS, 0);
+    assert_eq!(changes.len(), 1);
+    assert_eq!(session.admit(admit("a"), LIMITS, 0), (first, Vec::new()));
+}
+
+#[test]
+fn a_lease_without_a_sign_of_life_ends_as_interrupted() {
+    let mut session = Session::default();
+    let mut disk = Disk::default();
+    disk.apply(session.admit(admit("a"), LIMITS, 0).1);
+    disk.apply(session.renew("a", 30_000).1);
+    assert_eq!(session.next_wake(), Some(30_000 + LEASE));
+    assert!(session.expire(30_000 + LEASE - 1).is_empty());
+    disk.apply(session.expire(30_000 + LEASE));
+    let pending = disk.pending(0);
+    assert_eq!(pending[0].1.outcome.error_code.as_deref(), Some(INTERRUPTED));
+    assert!(!session.settle(settle("a"), 130_000).0, "it was settled by the alarm");
+    assert!(!session.renew("a", 130_000).0);
+}
+
+#[test]
+fn only_the_users_own_keys_prove() {
+    let mut session = Session::default();
+    let shown = |number| Admit { keys: vec![key(number)], ..admit("a") };
+    let (admission, changes) = session.admit(shown(1), LIMITS, 0);
+    let nothing = Refusal { reason: Reason::InvalidKey, standing: None };
+    assert_eq!(admission, Admission::Refused(nothing));
+    assert!(changes.is_empty(), "a name that nobody has leaves nothing behind");
+
+    assert!(session.add_key(record(1)).0);
+    assert!(!session.add_key(record(1)).0);
+    assert_eq!(reason(&session.admit(shown(1), LIMITS, 0).0), None);
+    let (admission, changes) = session.admit(shown(2), LIMITS, 0);
+    assert_eq!(reason(&admission), Some(Reason::InvalidKey));
+    assert!(matches!(changes[..], [Change::Refuse { .. }]), "a user's own mistake is logged");
+    let both = Admit { keys: vec![key(1), key(2)], ..admit("c") };
+    assert_eq!(reason(&session.admit(both, LIMITS, 0).0), Some(Reason::InvalidKey));
+}
+
+#[test]
+fn an_answer_is_continued_by_its_own_user() {
+    let mut session = Session::default();
+    let next = |id: &str| Admit { previous_response_id: Some("r1".to_owned()), ..admit(id) };
+    assert_eq!(
+        reason(&session.admit(next("a"), LIMITS, 0).0),
+        Some(Reason::PreviousResponseNotFound)
+    );
+    let remember = Remember { response_id: "r1".to_owned(), session_key: "p-1".to_owned() };
+    let mut disk = Disk::default();
+    disk.apply(session.remember(remember, 0).1);
+    for mut session in [disk.restart(0), session] {
+        let (admission, _) = session.admit(next("b"), LIMITS, 1);
+        let Admission::Admitted(permit) = admission else { panic!("{admission:?}") };
+        assert_eq!(permit.session_key.as_deref(), Some("p-1"));
+    }
+}
+
+#[test]
+fn the_wire_format_is_pinned() {
+    let entry = serde_json::to_value(entry("r1")).unwrap();
+    let message = SessionMessage::Admit(Admit { keys: vec![key(0)], ..admit("r1") });
+    let hash = "b918b22a1581fedd39058065f00e6aad35bd561f20257151131a1ddcd21803de";
+    let literal = serde_json::json!({
+        "admit": { "keys": [hash], "previous_response_id": null, "entry": entry }
+    });
+    assert_eq!(serde_json::to_value(message).unwrap(), literal);
+
+    let settled = r#"{"settle":{"request_id":"r1","outcome":{"status":200,"latency_ms":7,"ttfb_ms":null,"tokens_est":0,"tokens_source":"none","error_code":null}}}"#;
+    assert_eq!(serde_json::to_string(&SessionMessage::Settle(settle("r1"))).unwrap(), settled);
+    let renew = SessionMessage::Renew(Renew { request_id: "r1".to_owned() });
+    assert_eq!(serde_json::to_string(&renew).unwrap(), r#"{"renew":{"request_id":"r1"}}"#);
+
+    let standing = Standing { limit: 3, remaining: 0, empty_in_ms: 9, next_free_ms: 8 };
+    let reason = Reason::RateLimited { retry_after_ms: 8 };
+    let refused = Admission::Refused(Refusal { reason, standing: Some(standing) });
+    let literal = r#"{"refused":{"reason":{"rate_limited":{"retry_after_ms":8}},"standing":{"limit":3,"remaining":0,"empty_in_ms":9,"next_free_ms":8}}}"#;
+    assert_eq!(serde_json::to_string(&refused).unwrap(), literal);
+}
+
+/// What can happen to an object.
+#[derive(Clone, Debug)]
+enum Event {
+    Admit,
+    Settle(usize),
+    Renew(usize),
+    Restart,
+    Wake,
+    Flush { arrives: bool, acknowledged: bool },
+}
+
+fn event() -> impl Strategy<Value = (Millis, Event)> {
+    let flush = (any::<bool>(), any::<bool>())
+        .prop_map(|(arrives, acknowledged)| Event::Flush { arrives, acknowledged });
+    let event = prop_oneof![
+        6 => Just(Event::Admit),
+        4 => (0_usize..8).prop_map(Event::Settle),
+        1 => (0_usize..8).prop_map(Event::Renew),
+        1 => Just(Event::Restart),
+        2 => Just(Event::Wake),
+        3 => flush,
+    ];
+    (prop_oneof![8 => 0_i64..3_000, 1 => 0_i64..LEASE, 1 => -5_000_i64..0], event)
+}
+
+proptest! {
+    /// Whatever happens and wherever the object dies: never over the limits, and in the end D1 has
+    /// exactly one row for each request that was answered or admitted.
+    #[test]
+    fn the_ledger_holds(events in prop::collection::vec(event(), 1..300)) {
+        let limits = Limits { rate: Rate { limit: 12, window: MINUTE }, in_flight: 5 };
+        let (mut disk, mut wall) = (Disk::default(), 1_000_000);
+        let mut session = disk.restart(wall);
+        let (mut open, mut answered): (Vec<String>, usize) = (Vec::new(), 0);
+        let mut d1: (i64, Vec<Entry>) = (0, Vec::new());
+        for (step, event) in events {
+            wall += step;
+            let now = session.now(wall);
+            let changes = match event {
+                Event::Admit => {
+                    let request_id = format!("r{answered}");
+                    answered += 1;
+                    let (admission, changes) = session.admit(admit(&request_id), limits, now);
+                    if reason(&admission).is_none() {
+                        open.push(request_id);
+                    }
+                    changes
+                }
+                Event::Settle(which) if which < open.len() => {
+                    session.settle(settle(&open.remove(which)), now).1
+                }
+                Event::Renew(which) if which < open.len() => session.renew(&open[which], now).1,
+                Event::Settle(_) | Event::Renew(_) => Vec::new(),
+                Event::Restart => {
+                    // Refusals that are being folded have not been answered yet.
+                    disk.apply(session.fold(now).1);
+                    session = disk.restart(wall);
+                    Vec::new()
+                }
+                Event::Wake => {
+                    let mut changes = session.expire(now);
+                    changes.extend(session.fold(now).1);
+                    changes
+                }
+                Event::Flush { arrives, acknowledged } => {
+                    let rows = disk.pending(session.journal().flushed());
+                    match rows.last() {
+                        None => Vec::new(),
+                        Some((last, _)) => {
+                            if arrives {
+                                let cursor = d1.0;
+                                let new = rows.iter().filter(|(position, _)| *position > cursor);
+                                d1.1.extend(new.map(|(_, entry)| entry.clone()));
+                                d1.0 = cursor.max(*last);
+                            }
+                            if arrives && acknowledged {
+                                session.flush_succeeded(*last, now).1
+                            } else {
+                                session.flush_failed(now).1
+                            }
+                        }
+                    }
+                }
+            };
+            disk.apply(changes);
+            prop_assert!(session.leases.len() <= limits.in_flight);
+            prop_assert!(session.window.used(limits.rate, now) <= 12);
+        }
+        let now = session.now(wall + 10 * LEASE);
+        disk.apply(session.expire(now));
+        disk.apply(session.fold(now).1);
+        let rows = disk.pending(d1.0);
+        d1.1.extend(rows.into_iter().map(|(_, entry)| entry));
+        let logged: u32 = d1.1.iter().map(|entry| entry.count).sum();
+        prop_assert_eq!(logged as usize, answered);
+        let mut ids: Vec<_> = d1.1.iter().map(|entry| &entry.request_id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        prop_assert_eq!(ids.len(), d1.1.len(), "a row was doubled");
+        prop_assert!(session.next_wake().is_none_or(|wake| wake <= now + LEASE));
+    }
+}

@@ -1,0 +1,327 @@
+//! The operator's settings: read once, checked whole.
+
+use std::str::FromStr;
+
+use url::{Host, Url};
+
+use crate::secret::Secret;
+
+/// How callers prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserBinding {
+    /// Not at all: the header is believed. On a loopback address only.
+    Open,
+    /// By a gateway key, always.
+    Key,
+}
+
+/// What stands behind the gateway.
+#[derive(Clone, Debug)]
+pub enum UpstreamKind {
+    /// Any OpenAI-compatible server; the caller's own `Authorization` goes through.
+    Passthrough,
+    /// A real OpenClaw, reached with the gateway's token.
+    Agent(AgentSettings),
+}
+
+/// What a real OpenClaw needs.
+#[derive(Clone, Debug)]
+pub struct AgentSettings {
+    /// `OPENCLAW_GATEWAY_TOKEN`.
+    pub token: Secret<String>,
+    /// `SESSION_KEY_SECRET`.
+    pub session_key_secret: Secret<String>,
+    /// `OPENCLAW_MODEL`; `{user}` in it stands for the USER_ID.
+    pub model: String,
+    /// `OPENCLAW_MODELS`: the models that a client may name.
+    pub models: Vec<String>,
+}
+
+/// An Access service token for the upstream's hostname.
+#[derive(Clone, Debug)]
+pub struct AccessCredential {
+    /// `UPSTREAM_ACCESS_CLIENT_ID`.
+    pub client_id: Secret<String>,
+    /// `UPSTREAM_ACCESS_CLIENT_SECRET`.
+    pub client_secret: Secret<String>,
+}
+
+/// All settings, valid in themselves and together.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `OPENCLAW_URL`, without a slash at its end.
+    pub upstream_url: Option<Secret<String>>,
+    /// `UPSTREAM_AUTH`.
+    pub upstream: UpstreamKind,
+    /// `UPSTREAM_ACCESS_CLIENT_ID` and `_SECRET`.
+    pub upstream_access: Option<AccessCredential>,
+    /// `USER_BINDING`.
+    pub user_binding: UserBinding,
+    /// `ALLOW_ANONYMOUS`.
+    pub allow_anonymous: bool,
+    /// `REQUESTS_PER_MINUTE`.
+    pub requests_per_minute: u32,
+    /// `MAX_IN_FLIGHT`.
+    pub max_in_flight: u32,
+    /// `MAX_BODY_BYTES`.
+    pub max_body_bytes: u64,
+    /// `UPSTREAM_FIRST_BYTE_MS`.
+    pub upstream_first_byte_ms: u32,
+    /// `OPERATOR_TOKEN`.
+    pub operator_token: Option<Secret<String>>,
+    /// `IP_HASH_PEPPER`.
+    pub ip_hash_pepper: Option<Secret<String>>,
+    /// `CORS_ORIGINS`.
+    pub cors_origins: Vec<String>,
+}
+
+/// A setting that can't be used, and what it should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} {problem}")]
+pub struct SettingError {
+    /// The setting's name.
+    pub name: &'static str,
+    /// What is wrong with it; never its value, which may be a secret.
+    pub problem: String,
+}
+
+fn wrong(name: &'static str, problem: impl Into<String>) -> SettingError {
+    SettingError { name, problem: problem.into() }
+}
+
+/// The settings' texts by name; an empty one counts as absent.
+struct Texts<F>(F);
+
+impl<F: Fn(&str) -> Option<String>> Texts<F> {
+    fn text(&self, name: &'static str) -> Option<String> {
+        (self.0)(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    fn secret(&self, name: &'static str) -> Option<Secret<String>> {
+        self.text(name).map(Secret::new)
+    }
+
+    fn required(&self, name: &'static str, why: &str) -> Result<Secret<String>, SettingError> {
+        self.secret(name).ok_or_else(|| wrong(name, format!("is missing: {why}")))
+    }
+
+    fn list(&self, name: &'static str) -> Vec<String> {
+        let text = self.text(name).unwrap_or_default();
+        let parts = text.split(',').map(str::trim);
+        parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn flag(&self, name: &'static str, default: bool) -> Result<bool, SettingError> {
+        match self.text(name).as_deref() {
+            None => Ok(default),
+            Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            Some(_) => Err(wrong(name, "must be `true` or `false`")),
+        }
+    }
+
+    fn positive<N: FromStr + PartialOrd + Default>(
+        &self,
+        name: &'static str,
+        default: N,
+    ) -> Result<N, SettingError> {
+        let Some(text) = self.text(name) else { return Ok(default) };
+        let number = text.parse::<N>().ok().filter(|number| *number > N::default());
+        number.ok_or_else(|| wrong(name, "must be a positive whole number"))
+    }
+}
+
+impl Settings {
+    /// Reads the settings through `lookup`, which gives the text of a name.
+    ///
+    /// # Errors
+    /// The first setting that is malformed, missing, or unsafe beside the others.
+    pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
+        let texts = Texts(lookup);
+        match texts.text("AUTH_MODE").as_deref() {
+            None | Some("openai") => {}
+            Some(_) => return Err(wrong("AUTH_MODE", "must be `openai`")),
+        }
+        let user_binding = match texts.text("USER_BINDING").as_deref() {
+            None | Some("key") => UserBinding::Key,
+            Some("open") => UserBinding::Open,
+            Some(_) => return Err(wrong("USER_BINDING", "must be `key` or `open`")),
+        };
+        let upstream = match texts.text("UPSTREAM_AUTH").as_deref() {
+            None | Some("passthrough") => UpstreamKind::Passthrough,
+            Some("token") if user_binding == UserBinding::Open => {
+                let problem = "must be `key` with UPSTREAM_AUTH=token: the operator's model pays, \
+                               so every caller has to prove who they are";
+                return Err(wrong("USER_BINDING", problem));
+            }
+            Some("token") => UpstreamKind::Agent(agent_settings(&texts)?),
+            Some(_) => return Err(wrong("UPSTREAM_AUTH", "must be `passthrough` or `token`")),
+        };
+        Ok(Self {
+            upstream_url: texts.text("OPENCLAW_URL").map(|text| upstream_url(&text)).transpose()?,
+            upstream,
+            upstream_access: access_credential(&texts)?,
+            user_binding,
+            allow_anonymous: texts.flag("ALLOW_ANONYMOUS", true)?,
+            requests_per_minute: texts.positive("REQUESTS_PER_MINUTE", 50)?,
+            max_in_flight: texts.positive("MAX_IN_FLIGHT", 8)?,
+            max_body_bytes: texts.positive("MAX_BODY_BYTES", 20 * 1024 * 1024)?,
+            upstream_first_byte_ms: texts.positive("UPSTREAM_FIRST_BYTE_MS", 150_000)?,
+            operator_token: texts.secret("OPERATOR_TOKEN"),
+            ip_hash_pepper: texts.secret("IP_HASH_PEPPER"),
+            cors_origins: cors_origins(&texts)?,
+        })
+    }
+}
+
+fn agent_settings<F: Fn(&str) -> Option<String>>(
+    texts: &Texts<F>,
+) -> Result<AgentSettings, SettingError> {
+    Ok(AgentSettings {
+        token: texts
+            .required("OPENCLAW_GATEWAY_TOKEN", "UPSTREAM_AUTH=token sends it to OpenClaw")?,
+        session_key_secret: texts.required(
+            "SESSION_KEY_SECRET",
+            "UPSTREAM_AUTH=token makes OpenClaw's sessions with it",
+        )?,
+        model: texts.text("OPENCLAW_MODEL").unwrap_or_else(|| "openclaw/default".to_owned()),
+        models: texts.list("OPENCLAW_MODELS"),
+    })
+}
+
+fn upstream_url(text: &str) -> Result<Secret<String>, SettingError> {
+    let name = "OPENCLAW_URL";
+    let url = Url::parse(text).map_err(|_| wrong(name, "must be a URL such as https://host"))?;
+    let path = url.path().trim_end_matches('/');
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong(name, "must begin with http:// or https://"));
+    }
+    if path.ends_with("/v1") {
+        return Err(wrong(name, "must be without the /v1 at its end"));
+    }
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+        return Err(wrong(name, "must be without a user name, a query and a fragment"));
+    }
+    Ok(Secret::new(format!("{}{path}", url.origin().ascii_serialization())))
+}
+
+fn access_credential<F: Fn(&str) -> Option<String>>(
+    texts: &Texts<F>,
+) -> Result<Option<AccessCredential>, SettingError> {
+    let (id, secret) = ("UPSTREAM_ACCESS_CLIENT_ID", "UPSTREAM_ACCESS_CLIENT_SECRET");
+    match (texts.secret(id), texts.secret(secret)) {
+        (None, None) => Ok(None),
+        (Some(client_id), Some(client_secret)) => {
+            Ok(Some(AccessCredential { client_id, client_secret }))
+        }
+        (None, Some(_)) => Err(wrong(id, format!("is missing beside {secret}"))),
+        (Some(_), None) => Err(wrong(secret, format!("is missing beside {id}"))),
+    }
+}
+
+fn cors_origins<F: Fn(&str) -> Option<String>>(
+    texts: &Texts<F>,
+) -> Result<Vec<String>, SettingError> {
+    let origins = texts.list("CORS_ORIGINS");
+    let is_origin = |text: &String| {
+        Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == *text)
+    };
+    if origins.iter().all(is_origin) {
+        return Ok(origins);
+    }
+    Err(wrong(
+        "CORS_ORIGINS",
+        "must be origins such as https://app.example.com, separated by commas",
+    ))
+}
+
+/// Whether a host of a URL is this machine itself.
+#[must_use]
+pub fn is_loopback(host: &str) -> bool {
+    match Host::parse(host) {
+        Ok(Host::Ipv4(address)) => address.is_loopback(),
+        Ok(Host::Ipv6(address)) => address.is_loopback(),
+        Ok(Host::Domain(name)) => name == "localhost",
+        Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(pairs: &[(&str, &str)]) -> Result<Settings, SettingError> {
+        Settings::parse(|name| {
+            pairs.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_defaults_are_the_contracts() {
+        let settings = parse(&[]).unwrap();
+        assert_eq!(settings.requests_per_minute, 50);
+        assert_eq!(settings.max_in_flight, 8);
+        assert_eq!(settings.max_body_bytes, 20_971_520);
+        assert_eq!(settings.upstream_first_byte_ms, 150_000);
+        assert_eq!(settings.user_binding, UserBinding::Key);
+        assert!(settings.allow_anonymous);
+        assert!(matches!(settings.upstream, UpstreamKind::Passthrough));
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named_without_its_value() {
+        for (name, text) in [
+            ("AUTH_MODE", "magic"),
+            ("USER_BINDING", "none"),
+            ("UPSTREAM_AUTH", "basic"),
+            ("OPENCLAW_URL", "not a url"),
+            ("OPENCLAW_URL", "ftp://host"),
+            ("OPENCLAW_URL", "https://host/v1/"),
+            ("OPENCLAW_URL", "https://user:pass@host"),
+            ("REQUESTS_PER_MINUTE", "0"),
+            ("REQUESTS_PER_MINUTE", "-1"),
+            ("MAX_IN_FLIGHT", "8.5"),
+            ("MAX_BODY_BYTES", "20MB"),
+            ("UPSTREAM_FIRST_BYTE_MS", "99999999999"),
+            ("ALLOW_ANONYMOUS", "yes"),
+            ("CORS_ORIGINS", "https://a.example, https://b.example/path"),
+        ] {
+            let error = parse(&[(name, text)]).unwrap_err();
+            assert_eq!(error.name, name);
+            assert!(!error.to_string().contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn unsafe_or_half_made_combinations_are_refused() {
+        let agent = [("UPSTREAM_AUTH", "token")];
+        assert_eq!(parse(&agent).unwrap_err().name, "OPENCLAW_GATEWAY_TOKEN");
+        let half = [("UPSTREAM_AUTH", "token"), ("OPENCLAW_GATEWAY_TOKEN", "t")];
+        assert_eq!(parse(&half).unwrap_err().name, "SESSION_KEY_SECRET");
+        let open = [("UPSTREAM_AUTH", "token"), ("USER_BINDING", "open")];
+        assert_eq!(parse(&open).unwrap_err().name, "USER_BINDING");
+        let access = [("UPSTREAM_ACCESS_CLIENT_ID", "id")];
+        assert_eq!(parse(&access).unwrap_err().name, "UPSTREAM_ACCESS_CLIENT_SECRET");
+    }
+
+    #[test]
+    fn an_upstream_url_loses_its_last_slash_and_lists_their_blanks() {
+        let settings = parse(&[
+            ("OPENCLAW_URL", " https://host:8443/base/ "),
+            ("CORS_ORIGINS", "https://a.example , ,https://b.example"),
+        ])
+        .unwrap();
+        assert_eq!(settings.upstream_url.unwrap().expose(), "https://host:8443/base");
+        assert_eq!(settings.cors_origins, ["https://a.example", "https://b.example"]);
+    }
+
+    #[test]
+    fn loopback_is_told_from_the_rest() {
+        for host in ["127.0.0.1", "127.9.9.9", "localhost", "[::1]"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["example.com", "10.0.0.1", "localhost.example.com", "[::2]", ""] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+}

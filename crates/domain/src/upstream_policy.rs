@@ -1,0 +1,153 @@
+//! What goes to the upstream and what comes back: the lists, and nothing that isn't on them.
+
+use crate::meter::{Endpoint, Format};
+
+/// The request headers that are forwarded as they came.
+#[must_use]
+pub fn forwards_request_header(name: &str) -> bool {
+    matches!(name, "accept" | "content-type" | "content-length" | "user-agent" | "idempotency-key")
+        || name.starts_with("openai-")
+        || name.starts_with("x-stainless-")
+}
+
+/// The name under which a header of the upstream's answer reaches the client, if it does.
+#[must_use]
+pub fn response_header_name(name: &str) -> Option<String> {
+    let passes = matches!(
+        name,
+        "content-type"
+            | "content-disposition"
+            | "cache-control"
+            | "retry-after"
+            | "retry-after-ms"
+            | "x-should-retry"
+    ) || name.starts_with("openai-");
+    let renamed = name.starts_with("x-ratelimit-") || name == "x-request-id";
+    if passes {
+        Some(name.to_owned())
+    } else if renamed {
+        name.strip_prefix("x-").map(|rest| format!("x-upstream-{rest}"))
+    } else {
+        None
+    }
+}
+
+/// The manner in which a method and a path of `/v1` answer.
+#[must_use]
+pub fn endpoint(method: &str, path: &str) -> Endpoint {
+    match (method, path) {
+        ("POST", "/v1/chat/completions") => Endpoint::ChatCompletions,
+        ("POST", "/v1/responses") => Endpoint::Responses,
+        _ => Endpoint::Other,
+    }
+}
+
+/// The kind of a body, by its `content-type`.
+#[must_use]
+pub fn format(content_type: Option<&str>) -> Format {
+    let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
+    match essence.trim().to_ascii_lowercase().as_str() {
+        "application/json" => Format::Json,
+        "text/event-stream" => Format::EventStream,
+        _ => Format::Opaque,
+    }
+}
+
+/// The methods that a real OpenClaw is reached with at a path; empty where it isn't.
+#[must_use]
+pub fn agent_methods(path: &str) -> &'static [&'static str] {
+    match path {
+        "/v1/chat/completions" | "/v1/responses" | "/v1/embeddings" => &["POST"],
+        "/v1/models" => &["GET"],
+        other if other.starts_with("/v1/models/") => &["GET"],
+        _ => &[],
+    }
+}
+
+/// The session that a real OpenClaw is told. Where the model names an agent, the key names it too:
+/// with several agents OpenClaw refuses a key that doesn't (measured on 2026.9.6).
+#[must_use]
+pub fn agent_session(model: &str, session_key: &str) -> String {
+    match model.strip_prefix("openclaw/").filter(|agent| *agent != "default") {
+        Some(agent) => format!("agent:{agent}:{session_key}"),
+        None => session_key.to_owned(),
+    }
+}
+
+/// Whether an answer of a real OpenClaw would make an SDK run the agent once more.
+#[must_use]
+pub const fn sdk_would_retry(status: u16) -> bool {
+    matches!(status, 408 | 409 | 429) || status >= 500
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_names_or_proves_a_caller_goes_upstream() {
+        for name in [
+            "authorization",
+            "cookie",
+            "x-user-id",
+            "x-gateway-key",
+            "x-forwarded-for",
+            "forwarded",
+            "x-real-ip",
+            "origin",
+            "x-openclaw-session-key",
+            "x-forwarded-user",
+            "cf-connecting-ip",
+            "host",
+            "connection",
+            "x-codex-token",
+            "x-api-key",
+            "accept-encoding",
+            "x-openai",
+        ] {
+            assert!(!forwards_request_header(name), "{name}");
+        }
+        for name in ["accept", "openai-organization", "x-stainless-lang", "idempotency-key"] {
+            assert!(forwards_request_header(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_upstreams_own_limits_come_under_another_name() {
+        let name = |name| response_header_name(name);
+        assert_eq!(name("x-ratelimit-limit-tokens").unwrap(), "x-upstream-ratelimit-limit-tokens");
+        assert_eq!(name("x-request-id").unwrap(), "x-upstream-request-id");
+        assert_eq!(name("openai-version").unwrap(), "openai-version");
+        for dropped in
+            ["set-cookie", "location", "server", "access-control-allow-origin", "ratelimit"]
+        {
+            assert_eq!(name(dropped), None, "{dropped}");
+        }
+    }
+
+    #[test]
+    fn a_session_key_names_the_agent_that_the_model_names() {
+        assert_eq!(agent_session("openclaw/default", "p-1"), "p-1");
+        assert_eq!(agent_session("openclaw", "p-1"), "p-1");
+        assert_eq!(agent_session("openclaw/u-ada", "p-1"), "agent:u-ada:p-1");
+    }
+
+    #[test]
+    fn a_body_is_known_by_its_content_type() {
+        assert_eq!(format(Some("application/json; charset=utf-8")), Format::Json);
+        assert_eq!(format(Some("Text/Event-Stream")), Format::EventStream);
+        assert_eq!(format(Some("audio/mpeg")), Format::Opaque);
+        assert_eq!(format(None), Format::Opaque);
+    }
+
+    #[test]
+    fn an_agent_is_reached_by_a_list() {
+        assert_eq!(agent_methods("/v1/responses"), ["POST"]);
+        assert_eq!(agent_methods("/v1/models/openclaw/default"), ["GET"]);
+        for path in
+            ["/v1", "/v1/", "/v1/completions", "/v1/responses/x", "/v1/modelsx", "/tools/invoke"]
+        {
+            assert!(agent_methods(path).is_empty(), "{path}");
+        }
+    }
+}

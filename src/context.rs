@@ -1,0 +1,98 @@
+//! The sole reader of `Env`: settings, bindings, and what else the runtime gives.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use domain::settings::{SettingError, Settings};
+use js_sys::Uint8Array;
+use wasm_bindgen::prelude::*;
+use worker::{D1Database, Env, ObjectNamespace};
+
+use crate::error::Error;
+
+thread_local! {
+    // A deploy starts new isolates, so what one isolate sees of its settings never changes.
+    static SETTINGS: OnceCell<Result<Rc<Settings>, SettingError>> = const { OnceCell::new() };
+}
+
+/// What a request or an object may ask of its surroundings.
+#[derive(Clone)]
+pub struct Context {
+    env: Env,
+    /// The event that is being answered; objects have none.
+    event: Option<Rc<worker::Context>>,
+}
+
+impl Context {
+    /// Takes what the runtime passes to a handler or an object.
+    pub fn new(env: Env) -> Self {
+        Self { env, event: None }
+    }
+
+    /// The same, for the event of one request.
+    pub fn within(self, event: worker::Context) -> Self {
+        Self { event: Some(Rc::new(event)), ..self }
+    }
+
+    /// Goes on with something after the answer.
+    pub fn wait_until(&self, future: impl Future<Output = ()> + 'static) {
+        match &self.event {
+            Some(event) => event.wait_until(future),
+            None => wasm_bindgen_futures::spawn_local(future),
+        }
+    }
+
+    /// The settings, read once an isolate.
+    ///
+    /// # Errors
+    /// [`Error::NotConfigured`] where they can't be used.
+    pub fn settings(&self) -> Result<Rc<Settings>, Error> {
+        let read = || Settings::parse(|name| self.text(name)).map(Rc::new);
+        let settings = SETTINGS.with(|cell| cell.get_or_init(read).clone());
+        settings.map_err(|error| Error::NotConfigured(error.to_string()))
+    }
+
+    /// The objects of a class, by the name of their binding.
+    ///
+    /// # Errors
+    /// Where there is no such binding.
+    pub fn objects(&self, binding: &str) -> worker::Result<ObjectNamespace> {
+        self.env.durable_object(binding)
+    }
+
+    /// The operator's database.
+    ///
+    /// # Errors
+    /// Where there is no such binding.
+    pub fn database(&self) -> worker::Result<D1Database> {
+        self.env.d1("DB")
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.env.var(name).ok().map(|text| text.to_string())
+    }
+}
+
+/// A new id for a request: `req_` and 32 hex digits.
+pub fn new_request_id() -> String {
+    let mut id = String::from("req_");
+    id.extend(random_uuid().chars().filter(|digit| *digit != '-'));
+    id
+}
+
+/// Thirty-two bytes that nobody can guess.
+pub fn random_bytes() -> [u8; 32] {
+    let bytes = Uint8Array::new_with_length(32);
+    fill_randomly(&bytes);
+    let mut random = [0; 32];
+    bytes.copy_to(&mut random);
+    random
+}
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = crypto, js_name = randomUUID)]
+    fn random_uuid() -> String;
+    #[wasm_bindgen(js_namespace = crypto, js_name = getRandomValues)]
+    fn fill_randomly(bytes: &Uint8Array);
+}

@@ -1,0 +1,187 @@
+//! Everything that can go wrong for a caller: one enum, its status and its OpenAI-shaped JSON.
+
+use domain::identifiers::InvalidUserId;
+use domain::identity::IdentityError;
+use domain::session::messages::Reason;
+use serde_json::json;
+
+/// An error of the contract. Its `Display` is the message: what happened, and what to do next.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "This USER_ID isn't valid. Use 1 to 64 letters, digits, dots, dashes and underscores, \
+         beginning with a letter or digit."
+    )]
+    InvalidUserId,
+    #[error(
+        "This request names two different users. The USER_ID in the address, in X-User-ID and in \
+         the gateway key must be the same."
+    )]
+    UserIdConflict,
+    #[error("This address can't be used. Check the base URL: it ends in /v1.")]
+    InvalidPath,
+    #[error("The request's body can't be used: {problem}.")]
+    InvalidJson { problem: String, param: Option<&'static str> },
+    #[error("X-Project-ID isn't valid. Use 1 to 64 letters, digits, dots, dashes and underscores.")]
+    InvalidProjectId,
+    #[error(
+        "X-Conversation-ID isn't valid. Use 1 to 64 letters, digits, dots, dashes and underscores."
+    )]
+    InvalidConversationId,
+    #[error(
+        "The answer that previous_response_id names isn't known any more. Begin a new \
+         conversation, or send the earlier messages again."
+    )]
+    PreviousResponseNotFound,
+    #[error("WebSocket connections aren't supported here. Send a plain HTTPS request.")]
+    UpgradeUnsupported,
+    #[error("{0}")]
+    MissingKey(&'static str),
+    #[error(
+        "This gateway key isn't valid for this user. Copy it again, whole, or ask the operator for \
+         a new one."
+    )]
+    InvalidKey,
+    #[error("This page is for the operator. Sign in with the operator's token.")]
+    OperatorRequired,
+    #[error("This gateway needs to know who you are. Set your USER_ID, or use your gateway key.")]
+    AnonymousDisabled,
+    #[error("There is nothing at this address. Check the base URL and the path.")]
+    NotFound,
+    #[error("This address doesn't take {method} requests. Use {allow}.")]
+    MethodNotAllowed { method: String, allow: String },
+    #[error("The request is too large: at most {limit} bytes are accepted.")]
+    RequestTooLarge { limit: u64 },
+    #[error("Rate limit exceeded. {limit} requests/minute. Try again in {seconds} seconds.")]
+    RateLimitExceeded { limit: u32, seconds: i64, retry_after_ms: i64 },
+    #[error("Too many requests at once: {limit} may run at the same time. Wait for one to end.")]
+    ConcurrencyLimitExceeded { limit: u32 },
+    #[error("Something went wrong in the gateway. Try again; if it stays so, tell the operator.")]
+    Internal,
+    #[error("The agent can't be reached right now. Try again in a minute, or tell the operator.")]
+    UpstreamUnreachable,
+    #[error("The agent's address leads elsewhere. Tell the operator to check OPENCLAW_URL.")]
+    UpstreamRedirect,
+    #[error("The agent took too long to begin its answer. Try again with a smaller task.")]
+    UpstreamTimeout,
+    #[error("The gateway isn't set up completely: {0}. Tell the operator.")]
+    NotConfigured(String),
+}
+
+impl Error {
+    /// The HTTP status.
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::InvalidUserId
+            | Self::UserIdConflict
+            | Self::InvalidPath
+            | Self::InvalidJson { .. }
+            | Self::InvalidProjectId
+            | Self::InvalidConversationId
+            | Self::PreviousResponseNotFound
+            | Self::UpgradeUnsupported => 400,
+            Self::MissingKey(_) | Self::InvalidKey | Self::OperatorRequired => 401,
+            Self::AnonymousDisabled => 403,
+            Self::NotFound => 404,
+            Self::MethodNotAllowed { .. } => 405,
+            Self::RequestTooLarge { .. } => 413,
+            Self::RateLimitExceeded { .. } | Self::ConcurrencyLimitExceeded { .. } => 429,
+            Self::Internal => 500,
+            Self::UpstreamUnreachable | Self::UpstreamRedirect => 502,
+            Self::NotConfigured(_) => 503,
+            Self::UpstreamTimeout => 504,
+        }
+    }
+
+    /// The code that a program can act on.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidUserId => "invalid_user_id",
+            Self::UserIdConflict => "user_id_conflict",
+            Self::InvalidPath => "invalid_path",
+            Self::InvalidJson { .. } => "invalid_json",
+            Self::InvalidProjectId => "invalid_project_id",
+            Self::InvalidConversationId => "invalid_conversation_id",
+            Self::PreviousResponseNotFound => "previous_response_not_found",
+            Self::UpgradeUnsupported => "upgrade_unsupported",
+            Self::MissingKey(_) => "missing_key",
+            Self::InvalidKey => "invalid_key",
+            Self::OperatorRequired => "operator_required",
+            Self::AnonymousDisabled => "anonymous_disabled",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::RequestTooLarge { .. } => "request_too_large",
+            Self::RateLimitExceeded { .. } => "rate_limit_exceeded",
+            Self::ConcurrencyLimitExceeded { .. } => "concurrency_limit_exceeded",
+            Self::Internal => "internal_error",
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamRedirect => "upstream_redirect",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::NotConfigured(_) => "not_configured",
+        }
+    }
+
+    /// The body of the answer.
+    pub fn to_json(&self) -> String {
+        let kind = match self.status() {
+            401 => "authentication_error",
+            403 => "permission_error",
+            429 => "rate_limit_error",
+            500.. => "server_error",
+            _ => "invalid_request_error",
+        };
+        let param = match self {
+            Self::InvalidJson { param, .. } => *param,
+            Self::PreviousResponseNotFound => Some("previous_response_id"),
+            _ => None,
+        };
+        let (message, code) = (self.to_string(), self.code());
+        json!({"error": {"message": message, "type": kind, "param": param, "code": code}})
+            .to_string()
+    }
+
+    /// The headers that belong to the error.
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::MethodNotAllowed { allow, .. } => vec![("allow", allow.clone())],
+            Self::RateLimitExceeded { retry_after_ms, .. } => {
+                domain::rate_headers::retry_headers(*retry_after_ms).into()
+            }
+            Self::ConcurrencyLimitExceeded { .. } => vec![("retry-after", "1".to_owned())],
+            _ if matches!(self.status(), 402 | 403) => {
+                vec![("x-should-retry", "false".to_owned())]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The error of a refusal, with the numbers of the limit that it met.
+    pub fn refused(reason: Reason, per_minute: u32, in_flight: u32) -> Self {
+        match reason {
+            Reason::InvalidKey => Self::InvalidKey,
+            Reason::PreviousResponseNotFound => Self::PreviousResponseNotFound,
+            Reason::RateLimited { retry_after_ms } => Self::RateLimitExceeded {
+                limit: per_minute,
+                seconds: (retry_after_ms + 999).div_euclid(1_000),
+                retry_after_ms,
+            },
+            Reason::TooManyInFlight => Self::ConcurrencyLimitExceeded { limit: in_flight },
+        }
+    }
+}
+
+impl From<InvalidUserId> for Error {
+    fn from(_: InvalidUserId) -> Self {
+        Self::InvalidUserId
+    }
+}
+
+impl From<IdentityError> for Error {
+    fn from(error: IdentityError) -> Self {
+        match error {
+            IdentityError::InvalidUserId => Self::InvalidUserId,
+            IdentityError::Conflict => Self::UserIdConflict,
+            IdentityError::InvalidKey => Self::InvalidKey,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! One request, as it came in.
+
+use domain::clock::Millis;
+use domain::path;
+use url::Url;
+use web_sys::{Headers, Request};
+
+use crate::context::new_request_id;
+use crate::{clock, fault};
+
+/// What every handler may want to know of a request.
+pub struct Incoming {
+    /// The runtime's own object: body and signal.
+    pub request: Request,
+    /// Its headers.
+    pub headers: Headers,
+    /// `x-request-id` of the answer, and the name of its lease and its row.
+    pub request_id: String,
+    /// When it came.
+    pub arrived: Millis,
+    /// The method.
+    pub method: String,
+    /// The host that the client asked for, without the port.
+    pub host: String,
+    /// The path, parsed; judged and forwarded.
+    pub path: String,
+    /// The query with its `?`, as it came; empty where there is none.
+    pub query: String,
+    /// Whether the path means the same to every parser.
+    pub is_plain: bool,
+}
+
+impl Incoming {
+    /// Reads what is needed of a request before its body.
+    pub fn new(request: Request) -> Self {
+        let headers = request.headers();
+        fault::move_clock(&headers);
+        let text = request.url();
+        let url = Url::parse(&text).ok();
+        let parsed_path = url.as_ref().map_or("", Url::path).to_owned();
+        // A parser mends dot segments and backslashes; they are refused, not mended.
+        let is_plain = [path::raw_path(&text), parsed_path.as_str()]
+            .iter()
+            .all(|path| path.is_empty() || path::check_plain(path).is_ok());
+        let request_id = new_request_id();
+        fault::note(&headers, &request_id);
+        Self {
+            request_id,
+            arrived: clock::reading(),
+            method: request.method(),
+            host: url.as_ref().and_then(Url::host_str).unwrap_or_default().to_owned(),
+            query: url
+                .as_ref()
+                .and_then(Url::query)
+                .map(|query| format!("?{query}"))
+                .unwrap_or_default(),
+            path: parsed_path,
+            is_plain,
+            headers,
+            request,
+        }
+    }
+
+    /// A header's text, if it is there and not empty.
+    pub fn header(&self, name: &str) -> Option<String> {
+        self.headers.get(name).ok().flatten().filter(|text| !text.is_empty())
+    }
+
+    /// Milliseconds since it came.
+    pub fn elapsed(&self) -> Millis {
+        (clock::reading() - self.arrived).max(0)
+    }
+}

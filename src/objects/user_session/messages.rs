@@ -1,0 +1,29 @@
+//! Which message of a user's session has which reply.
+
+use domain::session::messages::{
+    AddKey, Admission, Admit, Remember, Renew, SessionMessage, Settle,
+};
+
+use crate::objects::Message;
+
+macro_rules! session_messages {
+    ($($message:ident => $reply:ty),+) => {$(
+        impl Message for $message {
+            const BINDING: &'static str = "USER_SESSIONS";
+            type Envelope = SessionMessage;
+            type Reply = $reply;
+
+            fn seal(self) -> SessionMessage {
+                SessionMessage::$message(self)
+            }
+        }
+    )+};
+}
+
+session_messages!(
+    Admit => Admission,
+    Settle => bool,
+    Renew => bool,
+    Remember => (),
+    AddKey => bool
+);

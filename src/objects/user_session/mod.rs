@@ -1,0 +1,216 @@
+//! One user's object: the shell around [`domain::session::Session`].
+//!
+//! A message is decided and written in [`UserSession::turn`], one stretch without `await`: the
+//! runtime commits what a turn wrote as one transaction, and holds the reply until it is durable.
+//! The object awaits in two places only, both after a turn: while refusals gather to be folded,
+//! and while D1 takes a batch.
+
+mod messages;
+mod outbox;
+mod store;
+
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
+use std::time::Duration;
+
+use domain::clock::Millis;
+use domain::session::messages::{
+    AddKey, Admission, Admit, Remember, Renew, SessionMessage, Settle,
+};
+use domain::session::{Change, Limits, Session};
+use domain::window::{MINUTE, Rate};
+use futures::FutureExt;
+use futures::channel::oneshot;
+use wasm_bindgen::prelude::*;
+use worker::{Delay, DurableObject, Env, Request, Response, Result, State, durable_object};
+
+use self::store::Store;
+use super::encode;
+use crate::context::Context;
+use crate::{clock, fault, log};
+
+/// How long refusals beyond the first hundred a minute wait for each other, to be written as one
+/// row rather than one each. They are answered once that row is durable.
+const FOLDING: Duration = Duration::from_millis(250);
+
+/// The object of one USER_ID.
+#[durable_object(alarm)]
+pub struct UserSession {
+    state: State,
+    context: Context,
+    store: Store,
+    /// What is known of the user; `None` until it has been read, or after it could not be written.
+    /// Never borrowed across an `await`.
+    session: RefCell<Option<Session>>,
+    /// When the alarm is set for, as far as this instance knows.
+    alarm: Cell<Option<Millis>>,
+    /// Those who wait for the folded refusals to be written.
+    folding: RefCell<Vec<oneshot::Sender<()>>>,
+}
+
+// A panic leaves `session` empty (see `receive`), and the rest is whole at every moment.
+impl UnwindSafe for UserSession {}
+impl RefUnwindSafe for UserSession {}
+
+impl DurableObject for UserSession {
+    fn new(state: State, env: Env) -> Self {
+        let store = Store::new(state.storage().sql());
+        Self {
+            state,
+            context: Context::new(env),
+            store,
+            session: RefCell::default(),
+            alarm: Cell::default(),
+            folding: RefCell::default(),
+        }
+    }
+
+    /// Objects are called by `receive`.
+    async fn fetch(&self, _request: Request) -> Result<Response> {
+        Response::error("Not Found", 404)
+    }
+
+    /// Ends leases of which nothing was heard, and sends rows to D1. It doesn't fail: what could
+    /// not be done is due again later.
+    async fn alarm(&self) -> Result<Response> {
+        self.alarm.set(None);
+        let expired = self.turn(|session, now| ((), session.expire(now)));
+        let flushed = if expired.is_ok() { self.flush().await } else { expired };
+        if let Err(error) = flushed {
+            log::fault("alarm failed", &error.to_string());
+            self.wake_in(1_000)?;
+        }
+        Response::empty()
+    }
+}
+
+#[wasm_bindgen]
+impl UserSession {
+    /// Takes a message and replies.
+    ///
+    /// # Errors
+    /// Where the storage failed or a panic was caught; the memory is read anew then.
+    pub async fn receive(&self, message: String) -> std::result::Result<String, JsValue> {
+        let answer = AssertUnwindSafe(self.answer(&message)).catch_unwind().await;
+        let answer = answer.unwrap_or_else(|_| {
+            self.forget();
+            Err("the object panicked".into())
+        });
+        answer.map_err(JsValue::from)
+    }
+}
+
+impl UserSession {
+    async fn answer(&self, message: &str) -> Result<String> {
+        match serde_json::from_str(message)? {
+            SessionMessage::Admit(message) => encode::<Admit>(&self.admit(message).await?),
+            SessionMessage::Settle(message) => {
+                encode::<Settle>(&self.turn(|session, now| session.settle(message, now))?)
+            }
+            SessionMessage::Renew(message) => {
+                encode::<Renew>(&self.turn(|session, now| session.renew(&message.request_id, now))?)
+            }
+            SessionMessage::Remember(message) => {
+                encode::<Remember>(&self.turn(|session, now| session.remember(message, now))?)
+            }
+            SessionMessage::AddKey(AddKey(key)) => {
+                encode::<AddKey>(&self.turn(|session, _| session.add_key(key))?)
+            }
+        }
+    }
+
+    async fn admit(&self, message: Admit) -> Result<Admission> {
+        fault::strike(&message.entry.request_id, "panic-object");
+        let limits = self.limits()?;
+        let (admission, is_folding) = self.turn(|session, now| {
+            let (admission, changes) = session.admit(message, limits, now);
+            ((admission, session.is_folding()), changes)
+        })?;
+        if is_folding && matches!(admission, Admission::Refused(_)) {
+            self.fold().await?;
+        }
+        Ok(admission)
+    }
+
+    /// Waits until the refusals that are being folded are written. The first to come writes for
+    /// all.
+    async fn fold(&self) -> Result<()> {
+        let (written, is_written) = oneshot::channel();
+        let is_first = {
+            let mut waiting = self.folding.borrow_mut();
+            waiting.push(written);
+            waiting.len() == 1
+        };
+        if is_first {
+            Delay::from(FOLDING).await;
+            let waiting = self.folding.take();
+            self.turn(Session::fold)?;
+            for written in waiting {
+                // One who left in the meantime doesn't mind.
+                let _ = written.send(());
+            }
+        }
+        is_written.await.map_err(|_| "the refusals could not be written".into())
+    }
+
+    /// One decision: reads the state if need be, decides, writes, and sets the alarm.
+    fn turn<R>(&self, decide: impl FnOnce(&mut Session, Millis) -> (R, Vec<Change>)) -> Result<R> {
+        let turn = || {
+            let mut held = self.session.borrow_mut();
+            let reading = clock::reading();
+            if held.is_none() {
+                *held = Some(Session::restore(self.store.load()?, reading));
+            }
+            let session = held.as_mut().ok_or("the session was not read")?;
+            let now = session.now(reading);
+            let (reply, changes) = decide(session, now);
+            changes.into_iter().try_for_each(|change| self.store.apply(change))?;
+            if let Some(wake) = session.next_wake() {
+                self.wake_at(wake, now)?;
+            }
+            Ok(reply)
+        };
+        turn().inspect_err(|_| self.forget())
+    }
+
+    /// Throws the memory away: the disk is right.
+    fn forget(&self) {
+        self.session.take();
+        self.alarm.take();
+        self.folding.take();
+    }
+
+    /// Has the alarm ring at `wake`, unless it rings before.
+    fn wake_at(&self, wake: Millis, now: Millis) -> Result<()> {
+        if self.alarm.get().is_some_and(|alarm| alarm <= wake) {
+            return Ok(());
+        }
+        self.wake_in((wake - now).max(0))?;
+        self.alarm.set(Some(wake));
+        Ok(())
+    }
+
+    fn wake_in(&self, pause: Millis) -> Result<()> {
+        // Called without awaiting it, so that the alarm is part of the turn's transaction; should
+        // it not be writable, the output gate fails the reply.
+        let storage = self.state.storage();
+        let storage = storage.as_raw().unchecked_ref::<AlarmStorage>();
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds are far below 2^53")]
+        let at = js_sys::Date::now() + pause as f64;
+        storage.set_alarm(at).map(drop).map_err(Into::into)
+    }
+
+    fn limits(&self) -> Result<Limits> {
+        let settings = self.context.settings().map_err(|error| error.to_string())?;
+        let rate = Rate { limit: settings.requests_per_minute, window: MINUTE };
+        let in_flight = usize::try_from(settings.max_in_flight).unwrap_or(usize::MAX);
+        Ok(Limits { rate, in_flight })
+    }
+}
+
+#[wasm_bindgen]
+extern "C" {
+    type AlarmStorage;
+    #[wasm_bindgen(method, catch, js_name = setAlarm)]
+    fn set_alarm(this: &AlarmStorage, at: f64) -> std::result::Result<js_sys::Promise, JsValue>;
+}

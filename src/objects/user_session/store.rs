@@ -1,0 +1,229 @@
+//! The object's tables. SQL only, and synchronous: nothing here awaits.
+
+use std::cell::Cell;
+
+use domain::clock::Millis;
+use domain::session::messages::KeyRecord;
+use domain::session::{Change, Remembered, RowState, Stored, StoredRow};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use worker::{Result, SqlStorage, SqlStorageValue};
+
+use crate::context::random_bytes;
+
+/// The schema, a step a version; a step that was released is never changed.
+const SCHEMA: &[&str] = &["
+    create table journal (
+        slot integer primary key,
+        admitted_at integer,
+        lease_until integer,
+        position integer,
+        entry text not null
+    );
+    create table keys (record text not null);
+    create table responses (
+        slot integer primary key,
+        response_id text not null,
+        session_key text not null,
+        at integer not null
+    );
+"];
+
+/// The object's storage.
+pub struct Store {
+    sql: SqlStorage,
+    /// How many steps of the schema are known to be there.
+    version: Cell<usize>,
+    rows_written: Cell<usize>,
+}
+
+impl Store {
+    /// Opens the storage; nothing is read or written yet.
+    pub fn new(sql: SqlStorage) -> Self {
+        Self { sql, version: Cell::new(0), rows_written: Cell::new(0) }
+    }
+
+    /// Reads everything that decisions need. An object that has never written stays without a
+    /// single row, so that names made up by a stranger cost nothing.
+    pub fn load(&self) -> Result<Stored> {
+        let tables = "select count(*) as value from sqlite_master where name = 'meta'";
+        if self.number(tables)? == 0 {
+            return Ok(Stored::default());
+        }
+        self.migrate()?;
+        let journal = "select slot, admitted_at, lease_until, position,
+            iif(position is null, entry ->> 'request_id', null) as request_id from journal";
+        let responses = "select slot, response_id, session_key, at from responses";
+        Ok(Stored {
+            slots: self.number("select coalesce(max(slot), 0) as value from journal")?,
+            flushed: self.number("select value from meta where name = 'flushed'")?,
+            rows: self.rows::<JournalRow>(journal)?.into_iter().map(Into::into).collect(),
+            keys: self.keys()?,
+            responses: self.rows::<ResponseRow>(responses)?.into_iter().map(Into::into).collect(),
+        })
+    }
+
+    /// Writes a change.
+    pub fn apply(&self, change: Change) -> Result<()> {
+        self.migrate()?;
+        match change {
+            Change::Open { slot, admitted_at, lease_until, entry } => self.write(
+                "insert or replace into journal values (?, ?, ?, null, ?)",
+                vec![slot.into(), admitted_at.into(), lease_until.into(), json(&entry)?],
+            ),
+            Change::Close { slot, position, outcome: Some(outcome) } => self.write(
+                "update journal set position = ?, entry = json_patch(entry, ?) where slot = ?",
+                vec![position.into(), json(&outcome)?, slot.into()],
+            ),
+            Change::Close { slot, position, outcome: None } => self.write(
+                "update journal set position = ? where slot = ?",
+                vec![position.into(), slot.into()],
+            ),
+            Change::Refuse { slot, position, entry } => self.write(
+                "insert or replace into journal values (?, null, null, ?, ?)",
+                vec![slot.into(), position.into(), json(&entry)?],
+            ),
+            Change::Renew { slot, lease_until } => self.write(
+                "update journal set lease_until = ? where slot = ?",
+                vec![lease_until.into(), slot.into()],
+            ),
+            Change::Flushed(position) => self
+                .write("update meta set value = ? where name = 'flushed'", vec![position.into()]),
+            Change::Remember(slot, Remembered { response_id, session_key, at }) => self.write(
+                "insert or replace into responses values (?, ?, ?, ?)",
+                vec![slot_value(slot), response_id.into(), session_key.into(), at.into()],
+            ),
+            Change::AddKey(record) => {
+                self.write("insert into keys values (?)", vec![json(&record)?])
+            }
+        }
+    }
+
+    /// The settled rows after a position, in their order, as JSON objects with their `position`.
+    pub fn settled_after(&self, position: i64, at_most: i64) -> Result<Vec<SettledRow>> {
+        let query = "select position, json_set(entry, '$.position', position) as entry
+            from journal where position > ? order by position limit ?";
+        self.sql.exec(query, vec![position.into(), at_most.into()])?.to_array()
+    }
+
+    /// The name of the outbox: made once, and never the same for an object that is born again.
+    pub fn outbox(&self) -> Result<String> {
+        let rows = self.rows::<Text>("select value from meta where name = 'outbox'")?;
+        rows.into_iter().next().map(|row| row.value).ok_or_else(|| "the outbox has no name".into())
+    }
+
+    /// The rows written since the last call.
+    pub fn take_rows_written(&self) -> usize {
+        self.rows_written.take()
+    }
+
+    fn migrate(&self) -> Result<()> {
+        if self.version.get() == SCHEMA.len() {
+            return Ok(());
+        }
+        let create = "create table if not exists meta (name text primary key, value) without rowid";
+        self.write(create, Vec::new())?;
+        let version =
+            self.rows::<Number>("select value from meta where name = 'schema_version'")?;
+        let done = version.first().map_or(0, |row| usize::try_from(row.value).unwrap_or(0));
+        for step in SCHEMA.iter().skip(done) {
+            self.write(step, Vec::new())?;
+        }
+        if done == 0 {
+            let outbox: String =
+                random_bytes().iter().take(12).map(|b| format!("{b:02x}")).collect();
+            let first = "insert into meta values ('outbox', ?), ('flushed', 0)";
+            self.write(first, vec![outbox.into()])?;
+        }
+        if done < SCHEMA.len() {
+            let set = "insert or replace into meta values ('schema_version', ?)";
+            self.write(set, vec![slot_value(SCHEMA.len())])?;
+        }
+        self.version.set(SCHEMA.len());
+        Ok(())
+    }
+
+    fn write(&self, statement: &str, values: Vec<SqlStorageValue>) -> Result<()> {
+        let cursor = self.sql.exec(statement, values)?;
+        self.rows_written.set(self.rows_written.get() + cursor.rows_written());
+        Ok(())
+    }
+
+    fn rows<T: DeserializeOwned>(&self, query: &str) -> Result<Vec<T>> {
+        self.sql.exec(query, None)?.to_array()
+    }
+
+    fn number(&self, query: &str) -> Result<i64> {
+        Ok(self.rows::<Number>(query)?.first().map_or(0, |row| row.value))
+    }
+
+    fn keys(&self) -> Result<Vec<KeyRecord>> {
+        let records = self.rows::<Text>("select record as value from keys order by rowid")?;
+        let keys = records.iter().map(|row| serde_json::from_str(&row.value));
+        Ok(keys.collect::<serde_json::Result<_>>()?)
+    }
+}
+
+/// A row on its way to D1.
+#[derive(Deserialize)]
+pub struct SettledRow {
+    /// Its place in the order.
+    pub position: i64,
+    /// The row, a JSON object.
+    pub entry: String,
+}
+
+#[derive(Deserialize)]
+struct Number {
+    value: i64,
+}
+
+#[derive(Deserialize)]
+struct Text {
+    value: String,
+}
+
+#[derive(Deserialize)]
+struct JournalRow {
+    slot: i64,
+    admitted_at: Option<Millis>,
+    lease_until: Option<Millis>,
+    position: Option<i64>,
+    request_id: Option<String>,
+}
+
+impl From<JournalRow> for StoredRow {
+    fn from(row: JournalRow) -> Self {
+        let state = match row.position {
+            Some(position) => RowState::Settled(position),
+            None => RowState::Open {
+                request_id: row.request_id.unwrap_or_default(),
+                lease_until: row.lease_until.unwrap_or_default(),
+            },
+        };
+        Self { slot: row.slot, admitted_at: row.admitted_at, state }
+    }
+}
+
+#[derive(Deserialize)]
+struct ResponseRow {
+    slot: usize,
+    response_id: String,
+    session_key: String,
+    at: Millis,
+}
+
+impl From<ResponseRow> for (usize, Remembered) {
+    fn from(row: ResponseRow) -> Self {
+        let ResponseRow { slot, response_id, session_key, at } = row;
+        (slot, Remembered { response_id, session_key, at })
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<SqlStorageValue> {
+    Ok(serde_json::to_string(value)?.into())
+}
+
+fn slot_value(slot: usize) -> SqlStorageValue {
+    SqlStorageValue::Integer(i64::try_from(slot).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,233 @@
+//! `ANY /v1/*` and `ANY /u/{user_id}/v1/*`: the story of one request.
+//!
+//! 1. Who is calling: path, headers and keys agree, and the binding allows it.
+//! 2. What is to be sent: size, body, the upstream's rules. Until here nothing costs anything.
+//! 3. Admission by the user's object: 401, 429, or a permit.
+//! 4. The exchange with the upstream: 502, 504, or an answer.
+//! 5. The answer streams back; its end settles the request in `wait_until`.
+
+use domain::clock::Millis;
+use domain::entry::{Entry, Outcome};
+use domain::identifiers::{DEFAULT_PROJECT, parse_label};
+use domain::identity::{self, Caller, Claims};
+use domain::path::{GatewayPath, gateway_path};
+use domain::session::messages::{Admission, Admit, Permit, Standing};
+use domain::settings::{Settings, UserBinding, is_loopback};
+use domain::{keyed_hash, model_list, rate_headers};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::Response;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::incoming::Incoming;
+use crate::objects::call;
+use crate::settlement::Settlement;
+use crate::upstream::body;
+use crate::upstream::departure::Departure;
+use crate::upstream::exchange::{self, Answer, NoAnswer};
+use crate::upstream::plan::{Asked, Plan};
+use crate::upstream::relay::{self, Memory};
+use crate::{clock, fault, log, reply};
+
+/// Answers a request of the gateway's paths.
+pub async fn answer(incoming: &Incoming, context: &Context) -> Response {
+    let mut standing = None;
+    let response = match serve(incoming, context, &mut standing).await {
+        Ok(response) => response,
+        Err(error) => reply::error(&error),
+    };
+    let headers = response.headers();
+    for (name, value) in standing.iter().copied().flat_map(rate_headers::standing_headers) {
+        reply::set(&headers, name, &value);
+    }
+    reply::set(&headers, "x-content-type-options", "nosniff");
+    reply::set(&headers, "content-security-policy", "sandbox");
+    response
+}
+
+async fn serve(
+    incoming: &Incoming,
+    context: &Context,
+    standing: &mut Option<Standing>,
+) -> Result<Response, Error> {
+    let settings = context.settings()?;
+    let asked = identify(incoming, &settings).inspect_err(|error| log_early(incoming, error))?;
+    let plan = prepare(&asked, &settings).await.inspect_err(|error| log_early(incoming, error))?;
+    let entry = entry(&asked, &plan, &settings);
+    let admitted = admit(&asked, &plan, context, entry.clone()).await?;
+    let permit = match admitted {
+        Admission::Admitted(permit) => permit,
+        Admission::Refused(refusal) => {
+            *standing = refusal.standing;
+            let (per_minute, in_flight) = (settings.requests_per_minute, settings.max_in_flight);
+            let error = Error::refused(refusal.reason, per_minute, in_flight);
+            log_early(incoming, &error);
+            return Err(error);
+        }
+    };
+    *standing = Some(permit.standing);
+    let settlement = Settlement::begin(context, entry, incoming.arrived);
+    fault::strike(&incoming.request_id, "panic-front-after-admission");
+    forward(&asked, plan, permit, Duty { context, settings: &settings, settlement }).await
+}
+
+/// Step 1.
+fn identify<'a>(incoming: &'a Incoming, settings: &Settings) -> Result<Asked<'a>, Error> {
+    let path = gateway_path(&incoming.path).ok_or(Error::NotFound)?;
+    if incoming.header("upgrade").is_some_and(|text| text.eq_ignore_ascii_case("websocket")) {
+        return Err(Error::UpgradeUnsupported);
+    }
+    let caller = identity::resolve(Claims {
+        path: &path,
+        user_id: incoming.header("x-user-id"),
+        authorization: incoming.header("authorization"),
+        gateway_key: incoming.header("x-gateway-key"),
+    })?;
+    check_binding(&caller, incoming, settings)?;
+    let label = |name, error: Error| {
+        incoming.header(name).map(|text| parse_label(&text).ok_or(error)).transpose()
+    };
+    let project = label("x-project-id", Error::InvalidProjectId)?;
+    let conversation = label("x-conversation-id", Error::InvalidConversationId)?;
+    let GatewayPath { upstream, .. } = path;
+    Ok(Asked {
+        incoming,
+        caller,
+        path: upstream.to_owned(),
+        project: project.unwrap_or_else(|| DEFAULT_PROJECT.to_owned()),
+        conversation,
+    })
+}
+
+fn check_binding(caller: &Caller, incoming: &Incoming, settings: &Settings) -> Result<(), Error> {
+    if caller.user_id.is_anonymous() && !settings.allow_anonymous {
+        return Err(Error::AnonymousDisabled);
+    }
+    match settings.user_binding {
+        UserBinding::Open if is_loopback(&incoming.host) => Ok(()),
+        UserBinding::Open => Err(Error::NotConfigured(
+            "USER_BINDING=open believes every caller, so it works on a loopback address only"
+                .to_owned(),
+        )),
+        UserBinding::Key if caller.keys.is_empty() => Err(Error::MissingKey(
+            "Your gateway key is missing. Send it as `Authorization: Bearer ogk_…`, or as \
+             X-Gateway-Key beside your own API key.",
+        )),
+        UserBinding::Key => Ok(()),
+    }
+}
+
+/// Step 2.
+async fn prepare(asked: &Asked<'_>, settings: &Settings) -> Result<Plan, Error> {
+    body::check_size(asked.incoming, settings.max_body_bytes)?;
+    Plan::make(asked, settings).await
+}
+
+/// Step 3.
+async fn admit(
+    asked: &Asked<'_>,
+    plan: &Plan,
+    context: &Context,
+    entry: Entry,
+) -> Result<Admission, Error> {
+    let user_id = asked.caller.user_id.clone();
+    let previous_response_id =
+        plan.agent.as_ref().and_then(|agent| agent.previous_response_id.clone());
+    let admit = Admit { keys: asked.caller.keys.clone(), previous_response_id, entry };
+    call(context, user_id.as_str(), admit).await
+}
+
+/// What is owed for an admitted request.
+struct Duty<'a> {
+    context: &'a Context,
+    settings: &'a Settings,
+    settlement: Settlement,
+}
+
+/// Steps 4 and 5.
+async fn forward(
+    asked: &Asked<'_>,
+    mut plan: Plan,
+    permit: Permit,
+    duty: Duty<'_>,
+) -> Result<Response, Error> {
+    let Duty { context, settings, mut settlement } = duty;
+    let mut memory = None;
+    if let Some(agent) = plan.agent.as_mut().filter(|agent| !agent.session_key.is_empty()) {
+        if let Some(session_key) = permit.session_key {
+            agent.session_key = session_key;
+        }
+        let session_key = agent.session_key.clone();
+        reply::set(&plan.headers, "x-openclaw-session-key", &session_key);
+        if asked.path == "/v1/responses" {
+            let user_id = asked.caller.user_id.to_string();
+            memory = Some(Memory { context: context.clone(), user_id, session_key });
+        }
+    }
+    let mut departure = Departure::of(&asked.incoming.request);
+    let first_byte = Millis::from(settings.upstream_first_byte_ms);
+    let answer = match exchange::send(&plan, first_byte, &mut departure).await {
+        Ok(answer) => answer,
+        Err(NoAnswer::ClientLeft) => {
+            settlement.end(failed(499, "client_left"));
+            return Ok(reply::empty(499));
+        }
+        Err(NoAnswer::Failed(error)) => {
+            settlement.end(failed(error.status(), error.code()));
+            return Err(error);
+        }
+    };
+    settlement.first_byte();
+    match plan.agent.as_ref().and_then(|agent| agent.visible_models.as_deref()) {
+        Some(visible) if answer.response.ok() => list_models(answer, visible, settlement).await,
+        _ => relay::respond(answer, &plan, settlement, memory),
+    }
+}
+
+/// The upstream's models, those that the caller may name.
+async fn list_models(
+    answer: Answer,
+    visible: &[String],
+    settlement: Settlement,
+) -> Result<Response, Error> {
+    let text = async { JsFuture::from(answer.response.text().ok()?).await.ok()?.as_string() };
+    let list = text.await.and_then(|text| model_list::filter(text.as_bytes(), visible).ok());
+    let list = list.and_then(|list| String::from_utf8(list).ok());
+    match list {
+        Some(list) => {
+            settlement.end(Outcome::answered(200, 0));
+            Ok(reply::text_of(200, "application/json", &list))
+        }
+        None => {
+            let error = Error::UpstreamUnreachable;
+            settlement.end(failed(error.status(), error.code()));
+            Err(error)
+        }
+    }
+}
+
+fn failed(status: u16, code: &str) -> Outcome {
+    Outcome { error_code: Some(code.to_owned()), ..Outcome::answered(status, 0) }
+}
+
+fn entry(asked: &Asked<'_>, plan: &Plan, settings: &Settings) -> Entry {
+    let incoming = asked.incoming;
+    let address = incoming.header("cf-connecting-ip");
+    let pepper = settings.ip_hash_pepper.as_ref();
+    Entry {
+        request_id: incoming.request_id.clone(),
+        user_id: asked.caller.user_id.clone(),
+        endpoint: format!("{} {}", incoming.method, asked.path),
+        project: asked.project.clone(),
+        model: plan.model.clone(),
+        ip_hash: address.map(|address| keyed_hash::ip_hash(pepper, &address)),
+        created_at: clock::sql_text(incoming.arrived),
+        count: 1,
+        outcome: Outcome::interrupted(),
+    }
+}
+
+/// What ends before it is admitted leaves a log line.
+fn log_early(incoming: &Incoming, error: &Error) {
+    log::early(incoming, error.status(), Some(error.code()));
+}

@@ -1,0 +1,129 @@
+//! THE route table: every path, its methods, and who may call it.
+
+mod cors;
+mod health;
+mod inference;
+mod operator;
+mod ready;
+
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+
+use futures::FutureExt;
+use matchit::Router;
+use web_sys::{Request, Response};
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::incoming::Incoming;
+use crate::{fault, log, reply};
+
+/// Who may call a route.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// Everyone.
+    Open,
+    /// Users; the handler finds out who calls, and the user's object whether that is true.
+    User,
+    /// The operator; checked before the handler is called.
+    Operator,
+}
+
+/// What answers a route.
+#[derive(Clone, Copy)]
+enum Handler {
+    Health,
+    Ready,
+    Inference,
+    MintKey,
+}
+
+/// A row of the table.
+struct Route {
+    path: &'static str,
+    methods: &'static [&'static str],
+    access: Access,
+    handler: Handler,
+}
+
+/// The methods of a path that takes any.
+pub const ANY: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+const GET: &[&str] = &["GET", "HEAD"];
+const POST: &[&str] = &["POST"];
+
+const fn row(
+    methods: &'static [&'static str],
+    path: &'static str,
+    access: Access,
+    handler: Handler,
+) -> Route {
+    Route { path, methods, access, handler }
+}
+
+const ROUTES: &[Route] = &[
+    row(GET, "/health", Access::Open, Handler::Health),
+    row(GET, "/ready", Access::Open, Handler::Ready),
+    row(ANY, "/v1", Access::User, Handler::Inference),
+    row(ANY, "/v1/", Access::User, Handler::Inference),
+    row(ANY, "/v1/*path", Access::User, Handler::Inference),
+    row(ANY, "/u/:user_id/v1", Access::User, Handler::Inference),
+    row(ANY, "/u/:user_id/v1/", Access::User, Handler::Inference),
+    row(ANY, "/u/:user_id/v1/*path", Access::User, Handler::Inference),
+    row(POST, "/operator/api/users/:user_id/keys", Access::Operator, Handler::MintKey),
+];
+
+thread_local! {
+    static ROUTER: Rc<Router<&'static Route>> = Rc::new(router());
+}
+
+fn router() -> Router<&'static Route> {
+    let mut router = Router::new();
+    for route in ROUTES {
+        if let Err(error) = router.insert(route.path, route) {
+            log::fault("a route can't be used", &error.to_string());
+        }
+    }
+    router
+}
+
+/// Answers a request: finds its row, checks who calls, and calls the handler. A panic costs this
+/// request alone, and is answered too.
+pub async fn answer(request: Request, env: worker::Env, events: worker::Context) -> Response {
+    let incoming = Incoming::new(request);
+    let context = Context::new(env).within(events);
+    let answered = AssertUnwindSafe(dispatch(&incoming, &context)).catch_unwind().await;
+    let response = answered.unwrap_or_else(|_| Err(Error::Internal)).unwrap_or_else(|error| {
+        log::early(&incoming, error.status(), Some(error.code()));
+        reply::error(&error)
+    });
+    reply::set(&response.headers(), "x-request-id", &incoming.request_id);
+    cors::decorate(&incoming, &context, &response);
+    response
+}
+
+async fn dispatch(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+    fault::strike(&incoming.request_id, "panic-front");
+    if !incoming.is_plain {
+        return Err(Error::InvalidPath);
+    }
+    let router = ROUTER.with(Rc::clone);
+    let found = router.at(&incoming.path).map_err(|_| Error::NotFound)?;
+    let Route { methods, access, handler, .. } = found.value;
+    if *access == Access::Operator {
+        operator::authorize(incoming, context)?;
+    }
+    if incoming.method == "OPTIONS" && cors::is_allowed(incoming, context) {
+        return Ok(reply::empty(204));
+    }
+    if !methods.contains(&incoming.method.as_str()) {
+        let (method, allow) = (incoming.method.clone(), methods.join(", "));
+        return Err(Error::MethodNotAllowed { method, allow });
+    }
+    let parameter = |name| found.params.get(name).unwrap_or_default();
+    match handler {
+        Handler::Health => Ok(health::answer()),
+        Handler::Ready => Ok(ready::answer(context).await),
+        Handler::Inference => Ok(inference::answer(incoming, context).await),
+        Handler::MintKey => operator::mint_key(incoming, context, parameter("user_id")).await,
+    }
+}

@@ -1,0 +1,97 @@
+//! The end of an admitted request: exactly one settlement, whatever happens to its answer.
+//!
+//! [`Settlement`] is held by whoever still works on the answer. A task in `wait_until` keeps the
+//! lease alive, waits for the outcome, and tells the object. Where the holder vanishes without a
+//! word, by a panic, the outcome says so; where the whole Worker dies, the object's alarm settles.
+
+use std::time::Duration;
+
+use domain::clock::Millis;
+use domain::entry::{Entry, Outcome};
+use domain::identifiers::UserId;
+use domain::session::messages::{Renew, Settle};
+use futures::channel::oneshot;
+use futures::future::{Either, select};
+use worker::Delay;
+
+use crate::context::Context;
+use crate::objects::call;
+use crate::{clock, log};
+
+/// How often a running request says that it lives: a third of a lease.
+const RENEWAL: Duration = Duration::from_secs(30);
+
+/// How often a settlement is sent before it is left to the object's alarm.
+const ATTEMPTS: u32 = 3;
+
+/// The duty to say how a request ended.
+pub struct Settlement {
+    arrived: Millis,
+    ttfb_ms: Option<Millis>,
+    outcome: Option<oneshot::Sender<Outcome>>,
+}
+
+impl Settlement {
+    /// Takes on the duty, right after admission.
+    pub fn begin(context: &Context, entry: Entry, arrived: Millis) -> Self {
+        let (outcome, ended) = oneshot::channel();
+        context.wait_until(see_to_the_end(context.clone(), entry, ended));
+        Self { arrived, ttfb_ms: None, outcome: Some(outcome) }
+    }
+
+    /// The upstream's answer has begun.
+    pub fn first_byte(&mut self) {
+        self.ttfb_ms = Some(self.elapsed());
+    }
+
+    /// Says how it ended. The times are filled in here.
+    pub fn end(mut self, outcome: Outcome) {
+        self.say(outcome);
+    }
+
+    fn say(&mut self, outcome: Outcome) {
+        let outcome = Outcome { latency_ms: self.elapsed(), ttfb_ms: self.ttfb_ms, ..outcome };
+        if let Some(sender) = self.outcome.take() {
+            // The receiver lives in `wait_until` as long as the runtime lets it.
+            let _ = sender.send(outcome);
+        }
+    }
+
+    fn elapsed(&self) -> Millis {
+        (clock::reading() - self.arrived).max(0)
+    }
+}
+
+impl Drop for Settlement {
+    fn drop(&mut self) {
+        let code = Some("internal_error".to_owned());
+        self.say(Outcome { error_code: code, ..Outcome::answered(500, 0) });
+    }
+}
+
+/// Renews the lease until the outcome is known, then settles and writes the log line.
+async fn see_to_the_end(context: Context, entry: Entry, mut ended: oneshot::Receiver<Outcome>) {
+    let outcome = loop {
+        match select(ended, Delay::from(RENEWAL)).await {
+            Either::Left((outcome, _)) => break outcome.ok(),
+            Either::Right(((), still_running)) => ended = still_running,
+        }
+        let renew = Renew { request_id: entry.request_id.clone() };
+        // A renewal that fails is made up for by the next: a lease outlives two of them.
+        let _ = call(&context, entry.user_id.as_str(), renew).await;
+    };
+    let Some(outcome) = outcome else { return };
+    settle(&context, &entry.user_id, &entry.request_id, &outcome).await;
+    log::event("request", &Entry { outcome, ..entry });
+}
+
+async fn settle(context: &Context, user_id: &UserId, request_id: &str, outcome: &Outcome) {
+    for attempt in 0..ATTEMPTS {
+        let settle = Settle { request_id: request_id.to_owned(), outcome: outcome.clone() };
+        if call(context, user_id.as_str(), settle).await.is_ok() {
+            return;
+        }
+        Delay::from(Duration::from_millis(200 << attempt)).await;
+    }
+    log::fault("settlement failed", request_id);
+}

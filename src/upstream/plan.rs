@@ -1,0 +1,190 @@
+//! What is sent upstream for a caller: everything that can be decided before admission.
+
+use domain::agent_body::{self, ModelChoice};
+use domain::identity::Caller;
+use domain::meter::Endpoint;
+use domain::settings::{AgentSettings, Settings, UpstreamKind};
+use domain::{chat_body, keyed_hash, upstream_policy};
+use js_sys::{Array, Uint8Array};
+use wasm_bindgen::JsCast;
+use web_sys::Headers;
+
+use super::body::{self, Body};
+use crate::error::Error;
+use crate::incoming::Incoming;
+use crate::reply::set;
+
+/// A request of the gateway's paths, its caller known but not yet proven.
+pub struct Asked<'a> {
+    /// The request itself.
+    pub incoming: &'a Incoming,
+    /// Who asks.
+    pub caller: Caller,
+    /// The path upstream, beginning with `/v1`.
+    pub path: String,
+    /// `X-Project-ID`, or `default`.
+    pub project: String,
+    /// `X-Conversation-ID`.
+    pub conversation: Option<String>,
+}
+
+/// What to send.
+pub struct Plan {
+    /// Where to.
+    pub url: String,
+    /// How.
+    pub method: String,
+    /// With which headers.
+    pub headers: Headers,
+    /// With which body.
+    pub body: Body,
+    /// In which manner the answer comes.
+    pub endpoint: Endpoint,
+    /// Whether the answer's usage chunk is the gateway's own wish.
+    pub strip_usage: bool,
+    /// The model, for the log.
+    pub model: Option<String>,
+    /// What a real OpenClaw needs besides.
+    pub agent: Option<AgentPlan>,
+}
+
+/// What only a real OpenClaw is told.
+pub struct AgentPlan {
+    /// The session of this conversation, unless an earlier answer is continued.
+    pub session_key: String,
+    /// The answer to continue from.
+    pub previous_response_id: Option<String>,
+    /// The models that the caller may see, where the request lists them.
+    pub visible_models: Option<Vec<String>>,
+}
+
+impl Plan {
+    /// Makes the plan, reading the body where that is needed.
+    ///
+    /// # Errors
+    /// What contract and upstream don't allow: a missing key, an unknown path, a bad body.
+    pub async fn make(asked: &Asked<'_>, settings: &Settings) -> Result<Self, Error> {
+        let incoming = asked.incoming;
+        let missing = || Error::NotConfigured("OPENCLAW_URL is missing".to_owned());
+        let base = settings.upstream_url.as_ref().ok_or_else(missing)?;
+        let method = incoming.method.as_str();
+        let mut plan = Self {
+            url: format!("{}{}{}", base.expose(), asked.path, incoming.query),
+            method: method.to_owned(),
+            headers: forwarded_headers(incoming)?,
+            body: Body::Empty,
+            endpoint: upstream_policy::endpoint(method, &asked.path),
+            strip_usage: false,
+            model: None,
+            agent: None,
+        };
+        if let Some(access) = &settings.upstream_access {
+            set(&plan.headers, "cf-access-client-id", access.client_id.expose());
+            set(&plan.headers, "cf-access-client-secret", access.client_secret.expose());
+        }
+        set(&plan.headers, "x-request-id", &incoming.request_id);
+        match &settings.upstream {
+            UpstreamKind::Passthrough => plan.pass_through(asked, settings).await?,
+            UpstreamKind::Agent(agent) => plan.to_agent(asked, settings, agent).await?,
+        }
+        Ok(plan)
+    }
+
+    /// Any OpenAI-compatible server: the caller's own credential, and who the caller is.
+    async fn pass_through(&mut self, asked: &Asked<'_>, settings: &Settings) -> Result<(), Error> {
+        let own_key = asked.caller.authorization.as_ref().ok_or(Error::MissingKey(
+            "Your API key is missing. Send it as `Authorization: Bearer sk-…`; a gateway key goes \
+             into X-Gateway-Key beside it.",
+        ))?;
+        set(&self.headers, "authorization", own_key.expose());
+        set(&self.headers, "x-forwarded-user", asked.caller.user_id.as_str());
+        if self.endpoint != Endpoint::ChatCompletions {
+            self.body = body::streamed(asked.incoming, settings.max_body_bytes);
+            return Ok(());
+        }
+        let bytes = body::read(asked.incoming, settings.max_body_bytes).await?;
+        let read = chat_body::prepare(&bytes);
+        self.strip_usage = read.strip_usage;
+        self.model = read.model;
+        self.set_bytes(&read.replacement.unwrap_or(bytes));
+        Ok(())
+    }
+
+    /// A real OpenClaw: the gateway's credential, and a session that no client can name.
+    async fn to_agent(
+        &mut self,
+        asked: &Asked<'_>,
+        settings: &Settings,
+        agent: &AgentSettings,
+    ) -> Result<(), Error> {
+        let Asked { incoming, caller, path, project, conversation } = asked;
+        let methods = upstream_policy::agent_methods(path);
+        if methods.is_empty() {
+            return Err(Error::NotFound);
+        }
+        if !methods.contains(&self.method.as_str()) {
+            let (method, allow) = (self.method.clone(), methods.join(", "));
+            return Err(Error::MethodNotAllowed { method, allow });
+        }
+        set(&self.headers, "authorization", &format!("Bearer {}", agent.token.expose()));
+        let default_model = agent.model.replace("{user}", caller.user_id.as_str());
+        if self.method == "GET" {
+            let mut visible = agent.models.clone();
+            visible.push(default_model);
+            let named = path.strip_prefix("/v1/models/");
+            if named.is_some_and(|name| !visible.iter().any(|model| model == name)) {
+                return Err(Error::NotFound);
+            }
+            let visible_models = named.is_none().then_some(visible);
+            let session_key = String::new();
+            self.agent =
+                Some(AgentPlan { session_key, previous_response_id: None, visible_models });
+            return Ok(());
+        }
+        let bytes = body::read(incoming, settings.max_body_bytes).await?;
+        let choice = ModelChoice { default: &default_model, allowed: &agent.models };
+        let read = agent_body::prepare(&bytes, self.endpoint, choice).map_err(|error| {
+            Error::InvalidJson { problem: error.to_string(), param: error.param() }
+        })?;
+        let conversation = read.conversation.or_else(|| conversation.clone());
+        // A conversation that nobody named is never found again: its name is the request's own.
+        let conversation = conversation.unwrap_or_else(|| format!("fresh {}", incoming.request_id));
+        let session_key = keyed_hash::session_key(
+            &agent.session_key_secret,
+            &caller.user_id,
+            project,
+            &conversation,
+        );
+        let session_key = upstream_policy::agent_session(&read.model, &session_key);
+        self.strip_usage = read.strip_usage;
+        self.model = Some(read.model);
+        self.set_bytes(&read.body);
+        let previous_response_id = read.previous_response_id;
+        self.agent = Some(AgentPlan { session_key, previous_response_id, visible_models: None });
+        Ok(())
+    }
+
+    fn set_bytes(&mut self, bytes: &[u8]) {
+        // The runtime writes the length of what is really sent.
+        let _ = self.headers.delete("content-length");
+        self.body = Body::Bytes(Uint8Array::from(bytes));
+    }
+}
+
+fn forwarded_headers(incoming: &Incoming) -> Result<Headers, Error> {
+    let forwarded = Headers::new().map_err(|_| Error::Internal)?;
+    for (name, value) in entries(&incoming.headers) {
+        if upstream_policy::forwards_request_header(&name) {
+            set(&forwarded, &name, &value);
+        }
+    }
+    Ok(forwarded)
+}
+
+/// The headers by name, in lower case.
+pub fn entries(headers: &Headers) -> impl Iterator<Item = (String, String)> {
+    headers.entries().into_iter().filter_map(|entry| {
+        let entry = entry.ok()?.unchecked_into::<Array>();
+        Some((entry.get(0).as_string()?, entry.get(1).as_string()?))
+    })
+}

@@ -1,0 +1,229 @@
+//! The way of an answer back to the client: chunk by chunk, metered, settled at its end.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use domain::clock::Millis;
+use domain::entry::Outcome;
+use domain::meter::{Answer as Metered, Format, Meter, Output, TokensSource};
+use domain::session::messages::Remember;
+use domain::upstream_policy;
+use futures::future::{Either, select};
+use futures::{StreamExt, stream};
+use js_sys::Uint8Array;
+use wasm_bindgen::prelude::*;
+use wasm_streams::ReadableStream;
+use wasm_streams::readable::IntoStream;
+use web_sys::{AbortController, Response, ResponseInit};
+use worker::Delay;
+
+use super::body::append;
+use super::exchange::Answer;
+use super::plan::{Plan, entries};
+use crate::context::Context;
+use crate::error::Error;
+use crate::objects::call;
+use crate::reply::set;
+use crate::settlement::Settlement;
+use crate::{clock, log};
+
+/// After so long a silence a stream of events gets a comment, so that no proxy on the way takes
+/// it for dead.
+const PING_AFTER: Millis = 15_000;
+
+/// The user's object that must know an answer's id before the client does.
+pub struct Memory {
+    /// How to reach it.
+    pub context: Context,
+    /// Its name.
+    pub user_id: String,
+    /// The session that the answer belongs to.
+    pub session_key: String,
+}
+
+/// Begins the client's answer: status and the listed headers now, the body as it comes.
+///
+/// # Errors
+/// [`Error::Internal`] where the runtime refuses the response.
+pub fn respond(
+    answer: Answer,
+    plan: &Plan,
+    settlement: Settlement,
+    memory: Option<Memory>,
+) -> Result<Response, Error> {
+    let Answer { response: upstream, controller } = answer;
+    let status = upstream.status();
+    let format =
+        upstream_policy::format(upstream.headers().get("content-type").ok().flatten().as_deref());
+    let is_ok = upstream.ok();
+    let body =
+        upstream.body().filter(|_| !matches!(status, 204 | 205 | 304) && plan.method != "HEAD");
+    let body = match body {
+        None => {
+            settlement.end(Outcome::answered(status, 0));
+            None
+        }
+        Some(body) => {
+            let metered =
+                Metered { format, endpoint: plan.endpoint, strip_usage: plan.strip_usage };
+            let relay = Relay {
+                chunks: ReadableStream::from_raw(body).into_stream(),
+                meter: Meter::new(metered),
+                is_metered: is_ok && format != Format::Opaque,
+                status,
+                silence: silence_of(PING_AFTER),
+                last_chunk: clock::reading(),
+                memory: memory.filter(|_| is_ok),
+                held: Vec::new(),
+                settlement: Some(settlement),
+                controller,
+            };
+            let chunks = stream::unfold(relay, |mut relay| async move {
+                relay.next().await.map(|chunk| (chunk, relay))
+            });
+            Some(ReadableStream::from_stream(chunks).into_raw())
+        }
+    };
+    let init = ResponseInit::new();
+    init.set_status(status);
+    let response = Response::new_with_opt_readable_stream_and_init(body.as_ref(), &init)
+        .map_err(|_| Error::Internal)?;
+    let headers = response.headers();
+    for (name, value) in entries(&upstream.headers()) {
+        if let Some(name) = upstream_policy::response_header_name(&name) {
+            set(&headers, &name, &value);
+        }
+    }
+    if plan.agent.is_some() && plan.method == "POST" && upstream_policy::sdk_would_retry(status) {
+        set(&headers, "x-should-retry", "false");
+    }
+    Ok(response)
+}
+
+struct Relay {
+    chunks: IntoStream<'static>,
+    meter: Meter,
+    /// Whether the meter has anything to read; what it has not passes without a copy.
+    is_metered: bool,
+    status: u16,
+    silence: Pin<Box<Delay>>,
+    last_chunk: Millis,
+    /// Set until the answer's id is known and remembered; until then chunks are held.
+    memory: Option<Memory>,
+    held: Vec<u8>,
+    /// Set until the end is known. A relay that is dropped before had its client leave.
+    settlement: Option<Settlement>,
+    controller: AbortController,
+}
+
+impl Relay {
+    /// The next chunk for the client; `None` at the end.
+    async fn next(&mut self) -> Option<Result<JsValue, JsValue>> {
+        self.settlement.as_ref()?;
+        loop {
+            match select(self.chunks.next(), &mut self.silence).await {
+                Either::Left((Some(Ok(chunk)), _)) => {
+                    self.last_chunk = clock::reading();
+                    if let Some(chunk) = self.pass(chunk.unchecked_into()).await {
+                        return Some(Ok(chunk));
+                    }
+                }
+                Either::Left((Some(Err(error)), _)) => return self.break_off(error),
+                Either::Left((None, _)) => return self.finish(),
+                Either::Right(_) => {
+                    if let Some(ping) = self.ping() {
+                        return Some(Ok(to_js(ping)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a chunk becomes; `None` where nothing of it may be sent yet.
+    async fn pass(&mut self, chunk: Uint8Array) -> Option<JsValue> {
+        if !self.is_metered {
+            return Some(chunk.into());
+        }
+        let mut bytes = Vec::new();
+        append(&mut bytes, &chunk);
+        let output = match self.meter.push(&bytes) {
+            Output::Unchanged if self.memory.is_none() => return Some(chunk.into()),
+            Output::Unchanged => bytes,
+            Output::Replaced(bytes) => bytes,
+        };
+        if let Some(memory) = &self.memory {
+            self.held.extend(output);
+            let response_id = self.meter.response_id()?.to_owned();
+            memory.keep(response_id).await;
+            self.memory = None;
+            return Some(to_js(&std::mem::take(&mut self.held)));
+        }
+        (!output.is_empty()).then(|| to_js(&output))
+    }
+
+    /// The upstream has ended its answer.
+    fn finish(&mut self) -> Option<Result<JsValue, JsValue>> {
+        let mut rest = std::mem::take(&mut self.held);
+        rest.extend(self.meter.finish());
+        let tally = self.meter.tally();
+        if tally.error_event {
+            self.settle(502, Some("upstream_error"));
+        } else {
+            self.settle(self.status, None);
+        }
+        (!rest.is_empty()).then(|| Ok(to_js(&rest)))
+    }
+
+    /// The upstream broke off: a stream of events ends with an error that says so, any other body
+    /// breaks off too.
+    fn break_off(&mut self, error: JsValue) -> Option<Result<JsValue, JsValue>> {
+        let last_words = self.meter.interrupted();
+        self.settle(502, Some("upstream_interrupted"));
+        Some(if last_words.is_empty() { Err(error) } else { Ok(to_js(&last_words)) })
+    }
+
+    /// A ping, if the silence was long enough and the stream is between two events.
+    fn ping(&mut self) -> Option<&'static [u8]> {
+        let silent_for = (clock::reading() - self.last_chunk).max(0);
+        let is_due = silent_for >= PING_AFTER;
+        self.silence = silence_of(if is_due { PING_AFTER } else { PING_AFTER - silent_for });
+        if is_due && self.memory.is_none() { self.meter.ping() } else { None }
+    }
+
+    fn settle(&mut self, status: u16, code: Option<&str>) {
+        let Some(settlement) = self.settlement.take() else { return };
+        let tally = self.meter.tally();
+        let (tokens_est, tokens_source) =
+            if self.is_metered { (tally.tokens, tally.source) } else { (0, TokensSource::None) };
+        let error_code = code.map(str::to_owned);
+        let answered = Outcome::answered(status, 0);
+        settlement.end(Outcome { tokens_est, tokens_source, error_code, ..answered });
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if self.settlement.is_some() {
+            self.controller.abort();
+            self.settle(499, Some("client_left"));
+        }
+    }
+}
+
+impl Memory {
+    async fn keep(&self, response_id: String) {
+        let remember = Remember { response_id, session_key: self.session_key.clone() };
+        if call(&self.context, &self.user_id, remember).await.is_err() {
+            // The answer is worth more than its continuation: it goes on without.
+            log::fault("an answer was not remembered", &self.user_id);
+        }
+    }
+}
+
+fn silence_of(pause: Millis) -> Pin<Box<Delay>> {
+    Box::pin(Delay::from(Duration::from_millis(pause.unsigned_abs())))
+}
+
+fn to_js(bytes: &[u8]) -> JsValue {
+    Uint8Array::from(bytes).into()
+}
