@@ -73,11 +73,9 @@ impl Context {
     }
 }
 
-/// A new id for a request: `req_` and 32 hex digits.
-pub fn new_request_id() -> String {
-    let mut id = String::from("req_");
-    id.extend(random_uuid().chars().filter(|digit| *digit != '-'));
-    id
+/// A name that was never given before: 32 hex digits.
+pub fn random_id() -> String {
+    random_uuid().replace('-', "")
 }
 
 /// Thirty-two bytes that nobody can guess.

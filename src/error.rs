@@ -3,7 +3,7 @@
 use domain::identifiers::InvalidUserId;
 use domain::identity::IdentityError;
 use domain::session::messages::Reason;
-use serde_json::json;
+use serde::Serialize;
 
 /// An error of the contract. Its `Display` is the message: what happened, and what to do next.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -66,6 +66,21 @@ pub enum Error {
     UpstreamTimeout,
     #[error("The gateway isn't set up completely: {0}. Tell the operator.")]
     NotConfigured(String),
+}
+
+/// The body of an error, as OpenAI's clients expect it.
+#[derive(Serialize)]
+struct Body {
+    error: Details,
+}
+
+#[derive(Serialize)]
+struct Details {
+    message: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    param: Option<&'static str>,
+    code: &'static str,
 }
 
 impl Error {
@@ -136,8 +151,9 @@ impl Error {
             _ => None,
         };
         let (message, code) = (self.to_string(), self.code());
-        json!({"error": {"message": message, "type": kind, "param": param, "code": code}})
-            .to_string()
+        let error = Body { error: Details { message, kind, param, code } };
+        // Strings and nulls always serialise.
+        serde_json::to_string(&error).unwrap_or_default()
     }
 
     /// The headers that belong to the error.

@@ -5,7 +5,7 @@ use domain::path;
 use url::Url;
 use web_sys::{Headers, Request};
 
-use crate::context::new_request_id;
+use crate::context::random_id;
 use crate::{clock, fault};
 
 /// What every handler may want to know of a request.
@@ -42,7 +42,7 @@ impl Incoming {
         let is_plain = [path::raw_path(&text), parsed_path.as_str()]
             .iter()
             .all(|path| path.is_empty() || path::check_plain(path).is_ok());
-        let request_id = new_request_id();
+        let request_id = format!("req_{}", random_id());
         fault::note(&headers, &request_id);
         Self {
             request_id,

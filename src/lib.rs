@@ -16,7 +16,6 @@ mod routes;
 mod settlement;
 mod upstream;
 
-pub use objects::UserSession;
 use worker::event;
 
 /// Answers one request. It never fails: what goes wrong has become an answer by then.

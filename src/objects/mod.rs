@@ -8,7 +8,6 @@ mod user_session;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-pub use user_session::UserSession;
 use wasm_bindgen::prelude::*;
 
 use crate::context::Context;

@@ -192,18 +192,13 @@ async fn list_models(
 ) -> Result<Response, Error> {
     let text = async { JsFuture::from(answer.response.text().ok()?).await.ok()?.as_string() };
     let list = text.await.and_then(|text| model_list::filter(text.as_bytes(), visible).ok());
-    let list = list.and_then(|list| String::from_utf8(list).ok());
-    match list {
-        Some(list) => {
-            settlement.end(Outcome::answered(200, 0));
-            Ok(reply::text_of(200, "application/json", &list))
-        }
-        None => {
-            let error = Error::UpstreamUnreachable;
-            settlement.end(failed(error.status(), error.code()));
-            Err(error)
-        }
-    }
+    let Some(list) = list.and_then(|list| String::from_utf8(list).ok()) else {
+        let error = Error::UpstreamUnreachable;
+        settlement.end(failed(error.status(), error.code()));
+        return Err(error);
+    };
+    settlement.end(Outcome::answered(200, 0));
+    Ok(reply::text_of(200, "application/json", &list))
 }
 
 fn failed(status: u16, code: &str) -> Outcome {

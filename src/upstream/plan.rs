@@ -85,7 +85,7 @@ impl Plan {
         set(&plan.headers, "x-request-id", &incoming.request_id);
         match &settings.upstream {
             UpstreamKind::Passthrough => plan.pass_through(asked, settings).await?,
-            UpstreamKind::Agent(agent) => plan.to_agent(asked, settings, agent).await?,
+            UpstreamKind::Agent(agent) => plan.address_agent(asked, settings, agent).await?,
         }
         Ok(plan)
     }
@@ -111,7 +111,7 @@ impl Plan {
     }
 
     /// A real OpenClaw: the gateway's credential, and a session that no client can name.
-    async fn to_agent(
+    async fn address_agent(
         &mut self,
         asked: &Asked<'_>,
         settings: &Settings,

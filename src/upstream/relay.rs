@@ -128,7 +128,7 @@ impl Relay {
                         return Some(Ok(chunk));
                     }
                 }
-                Either::Left((Some(Err(error)), _)) => return self.break_off(error),
+                Either::Left((Some(Err(error)), _)) => return Some(self.break_off(error)),
                 Either::Left((None, _)) => return self.finish(),
                 Either::Right(_) => {
                     if let Some(ping) = self.ping() {
@@ -176,10 +176,10 @@ impl Relay {
 
     /// The upstream broke off: a stream of events ends with an error that says so, any other body
     /// breaks off too.
-    fn break_off(&mut self, error: JsValue) -> Option<Result<JsValue, JsValue>> {
+    fn break_off(&mut self, error: JsValue) -> Result<JsValue, JsValue> {
         let last_words = self.meter.interrupted();
         self.settle(502, Some("upstream_interrupted"));
-        Some(if last_words.is_empty() { Err(error) } else { Ok(to_js(&last_words)) })
+        if last_words.is_empty() { Err(error) } else { Ok(to_js(&last_words)) }
     }
 
     /// A ping, if the silence was long enough and the stream is between two events.

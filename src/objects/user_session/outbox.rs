@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use domain::session::Session;
 use futures::future::{Either, select};
 use serde::Serialize;
 use worker::{Delay, Result};
@@ -98,6 +99,6 @@ impl UserSession {
 
     fn flush_failed(&self, after: i64, error: &str) -> Result<()> {
         log::fault("flush failed", &format!("rows after position {after} wait: {error}"));
-        self.turn(|session, now| session.flush_failed(now))
+        self.turn(Session::flush_failed)
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use worker::{Result, SqlStorage, SqlStorageValue};
 
-use crate::context::random_bytes;
+use crate::context::random_id;
 
 /// The schema, a step a version; a step that was released is never changed.
 const SCHEMA: &[&str] = &["
@@ -130,8 +130,7 @@ impl Store {
             self.write(step, Vec::new())?;
         }
         if done == 0 {
-            let outbox: String =
-                random_bytes().iter().take(12).map(|b| format!("{b:02x}")).collect();
+            let outbox = random_id();
             let first = "insert into meta values ('outbox', ?), ('flushed', 0)";
             self.write(first, vec![outbox.into()])?;
         }
