@@ -62,6 +62,18 @@ pub async fn send(address: SocketAddr, bytes: &[u8]) -> Answer {
     parse(&answer)
 }
 
+/// Like [`send`], for bytes that may be no request: says that no more will come, and waits for an
+/// answer no longer than it takes the other side to be silent for two seconds.
+pub async fn send_and_finish(address: SocketAddr, bytes: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes).await.ok();
+    stream.shutdown().await.ok();
+    let mut answer = Vec::new();
+    let patience = Duration::from_secs(2);
+    while let Ok(Ok(1..)) = tokio::time::timeout(patience, stream.read_buf(&mut answer)).await {}
+    parse(&answer)
+}
+
 /// Like [`send`], for a connection that the other side may keep open: reads until nothing more
 /// has come for half a second.
 pub async fn send_briefly(address: SocketAddr, bytes: &[u8]) -> Answer {

@@ -7,16 +7,26 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that can't go on has to fail, and panicking is how tests do that"
+    clippy::print_stdout,
+    reason = "a test that can't go on has to panic, and the figures that it measured are printed"
 )]
 
 mod answer;
+mod burst;
+mod clients;
+mod faults;
+mod hostile;
 mod identity;
+mod leaving;
+mod ledger;
 mod limits;
+mod long;
+mod measures;
 mod operator;
 mod paths;
 mod proxying;
 mod runner;
+mod secrets;
 mod shared;
 mod streaming;
 mod surface;
@@ -26,6 +36,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let lists = [
+        long::tests(),
         surface::tests(),
         paths::tests(),
         identity::tests(),
@@ -34,6 +45,14 @@ fn main() -> ExitCode {
         streaming::tests(),
         trouble::tests(),
         limits::tests(),
+        burst::tests(),
+        ledger::tests(),
+        secrets::tests(),
+        leaving::tests(),
+        faults::tests(),
+        hostile::tests(),
+        clients::tests(),
+        measures::tests(),
     ];
     runner::run(lists.into_iter().flatten().collect())
 }

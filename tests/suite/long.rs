@@ -1,0 +1,44 @@
+//! A stream of ten minutes, which outlives every lease and every idle timer.
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use gateway_tests::Script;
+use gateway_tests::script::{chat_chunk, chat_request, usage_chunk};
+
+use crate::runner::Test;
+use crate::{shared, tests};
+
+pub fn tests() -> Vec<Test> {
+    tests![Patient: a_stream_of_ten_minutes_is_like_any_other]
+}
+
+async fn a_stream_of_ten_minutes_is_like_any_other() {
+    let pair = shared::open().await;
+    let user = shared::user("long");
+    let (pieces, gap) = (150, Duration::from_secs(4));
+    let mut script = Script::new().event_stream();
+    let mut expected = String::new();
+    for number in 0..pieces {
+        let chunk = chat_chunk(&format!("piece {number}"));
+        script = script.event(&chunk).wait(gap);
+        write!(expected, "data: {chunk}\n\n").unwrap();
+    }
+    let route = pair.upstream.route(script.event(&usage_chunk(4321)).done());
+    let began = Instant::now();
+    let request = pair.gateway.post(&user, &route.chat(), &chat_request("hi", true));
+    let mut response = request.send().await.unwrap();
+    let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let (mut text, mut last, mut longest) = (String::new(), Instant::now(), Duration::ZERO);
+    while let Some(piece) = response.chunk().await.unwrap() {
+        longest = longest.max(last.elapsed());
+        last = Instant::now();
+        text.push_str(std::str::from_utf8(&piece).unwrap());
+    }
+    assert!(began.elapsed() >= gap * pieces);
+    assert_eq!(text, expected + "data: [DONE]\n\n");
+    assert!(longest < gap * 2, "held back for {longest:?}");
+    let row = pair.gateway.ledger().row(&id).await;
+    assert_eq!((row.status, row.tokens_est, row.tokens_source.as_str()), (200, 4321, "reported"));
+    assert!((600_000..615_000).contains(&row.latency_ms), "{row:?}");
+}

@@ -1,0 +1,80 @@
+//! Figures that the gateway must reach, printed with each run.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use gateway_tests::load::answers_a_second;
+use gateway_tests::script::{chat_chunk, chat_request};
+use gateway_tests::workerd::Workerd;
+use gateway_tests::{Script, median, workspace};
+
+use crate::runner::Test;
+use crate::{shared, tests};
+
+pub fn tests() -> Vec<Test> {
+    let mut tests = tests![Ordinary: the_wasm_is_at_most_450_kb_gzipped];
+    tests.extend(tests![Alone:
+        the_first_streamed_byte_is_there_within_5_ms,
+        health_reaches_half_of_what_workerd_alone_does,
+    ]);
+    tests
+}
+
+async fn the_wasm_is_at_most_450_kb_gzipped() {
+    let wasm = std::fs::read(workspace().join("build/index_bg.wasm")).unwrap();
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(&wasm).unwrap();
+    let size = encoder.finish().unwrap().len();
+    println!("the Wasm: {} KB, gzipped {} KB", wasm.len() / 1000, size / 1000);
+    assert!(size <= 450_000, "{size} bytes");
+}
+
+async fn the_first_streamed_byte_is_there_within_5_ms() {
+    let pair = shared::open().await;
+    let script = Script::new().wait(Duration::from_millis(20)).event_stream();
+    let script = script.event(&chat_chunk("x")).wait(Duration::from_millis(20)).done();
+    let client = gateway_tests::gateway::client();
+    let (mut direct, mut through) = (Vec::new(), Vec::new());
+    for number in 0..80 {
+        let route = pair.upstream.route(script.clone());
+        let near = number % 2 == 0;
+        let request = if near {
+            let url = format!("{}{}", pair.upstream.url(), route.chat());
+            client.post(url).json(&chat_request("hi", true))
+        } else {
+            let user = format!("first-byte-{}", number / 30);
+            pair.gateway.post(&user, &route.chat(), &chat_request("hi", true))
+        };
+        let mut response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        response.chunk().await.unwrap().expect("a first piece");
+        let arrived = Instant::now();
+        while response.chunk().await.unwrap().is_some() {}
+        let sent = route.only().answered_at.unwrap();
+        let late = arrived.saturating_duration_since(sent).as_secs_f64() * 1000.0;
+        if near { &mut direct } else { &mut through }.push(late);
+    }
+    let (direct, through) = (median(&direct), median(&through));
+    println!("the first byte: {direct:.2} ms direct, {through:.2} ms through the gateway");
+    assert!(through <= 5.0, "{through} ms");
+}
+
+async fn health_reaches_half_of_what_workerd_alone_does() {
+    let gateway = &shared::open().await.gateway;
+    let workerd = Workerd::start().await;
+    let time = Duration::from_millis(1500);
+    for address in [gateway.address(), workerd.address()] {
+        answers_a_second(address, "/health", 16, time).await;
+    }
+    let mut shares = Vec::new();
+    for _ in 0..5 {
+        let ours = answers_a_second(gateway.address(), "/health", 16, time).await;
+        let alone = answers_a_second(workerd.address(), "/health", 16, time).await;
+        println!("/health: {ours:.0} a second, workerd alone: {alone:.0}");
+        shares.push(ours / alone);
+    }
+    let share = median(&shares);
+    assert!(share >= 0.5, "{share:.2} of what workerd alone does");
+}
