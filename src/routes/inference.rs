@@ -174,7 +174,9 @@ async fn forward(
         }
         Err(NoAnswer::Failed(error)) => {
             settlement.end(failed(error.status(), error.code()));
-            return Err(error);
+            let response = reply::error(&error);
+            plan.forbid_retry_of(&response);
+            return Ok(response);
         }
     };
     settlement.first_byte();

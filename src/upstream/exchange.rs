@@ -50,8 +50,9 @@ pub async fn send(
     let signal = controller.signal();
     let waiting = async {
         match attempt(plan, &signal).await {
-            // Only a body that is still at hand can be sent once more.
-            Err(error) if !matches!(plan.body, Body::Stream(..)) && was_not_reached(&error) => {
+            // The runtime has one word for "refused" and "broken off", so whether the upstream got
+            // the request can't be known: only what may be done twice is tried twice.
+            Err(_) if matches!(plan.method.as_str(), "GET" | "HEAD") => {
                 attempt(plan, &signal).await
             }
             other => other,
@@ -98,12 +99,6 @@ async fn attempt(plan: &Plan, signal: &AbortSignal) -> Result<Response, JsValue>
 /// What it throws: nothing was answered.
 pub async fn fetch(url: &str, init: &RequestInit) -> Result<Response, JsValue> {
     JsFuture::from(global_fetch(url, init)?).await?.dyn_into()
-}
-
-/// Whether the runtime says that no connection was made, so that nothing was sent.
-fn was_not_reached(error: &JsValue) -> bool {
-    let text = error.dyn_ref::<js_sys::Error>().map(|error| String::from(error.message()));
-    text.is_some_and(|text| text.to_ascii_lowercase().contains("refused"))
 }
 
 fn failed_to_send(plan: &Plan) -> Error {

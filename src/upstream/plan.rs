@@ -7,7 +7,7 @@ use domain::settings::{AgentSettings, Settings, UpstreamKind};
 use domain::{chat_body, keyed_hash, upstream_policy};
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::JsCast;
-use web_sys::Headers;
+use web_sys::{Headers, Response};
 
 use super::body::{self, Body};
 use crate::error::Error;
@@ -162,6 +162,14 @@ impl Plan {
         let previous_response_id = read.previous_response_id;
         self.agent = Some(AgentPlan { session_key, previous_response_id, visible_models: None });
         Ok(())
+    }
+
+    /// Keeps an SDK from running an agent once more: the first run may have done its work.
+    pub fn forbid_retry_of(&self, response: &Response) {
+        let may_have_run = self.agent.is_some() && self.method == "POST";
+        if may_have_run && upstream_policy::sdk_would_retry(response.status()) {
+            set(&response.headers(), "x-should-retry", "false");
+        }
     }
 
     fn set_bytes(&mut self, bytes: &[u8]) {

@@ -94,9 +94,7 @@ pub fn respond(
             set(&headers, &name, &value);
         }
     }
-    if plan.agent.is_some() && plan.method == "POST" && upstream_policy::sdk_would_retry(status) {
-        set(&headers, "x-should-retry", "false");
-    }
+    plan.forbid_retry_of(&response);
     Ok(response)
 }
 

@@ -7,14 +7,23 @@
 //!
 //! A row gets its `position` when it is settled. Positions only grow, rows go to D1 in their
 //! order, and D1 keeps the highest it has seen in the batch that carries the rows.
+//!
+//! While D1 is away the journal grows. Beyond [`CROWDED`] rows the oldest refusals are folded into
+//! rows with a count; an admitted request's row is never given up.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use crate::clock::Millis;
 use crate::window::MINUTE;
 
 /// How many settled rows stay although nothing needs them but an operator's eyes.
 pub const KEPT: usize = 50;
+
+/// How many rows may wait for D1 before refusals are folded.
+pub const CROWDED: usize = 10_000;
+
+/// How many refusals are folded at once, at most.
+const FOLDED_AT_ONCE: usize = 5_000;
 
 /// How long a settled row waits for others before it goes to D1.
 const FLUSH_DELAY: Millis = 500;
@@ -38,6 +47,8 @@ pub struct Journal {
     slots: i64,
     last_position: i64,
     flushed: i64,
+    /// D1 may have rows up to here: they were sent, or may have been before a restart.
+    sent: i64,
     /// Settled rows by position; from the front they become free.
     settled: VecDeque<Settled>,
     flush_due: Option<Millis>,
@@ -51,8 +62,8 @@ impl Journal {
         settled.sort_unstable_by_key(|row| row.position);
         let last_position = settled.last().map_or(flushed, |row| row.position.max(flushed));
         let flush_due = (last_position > flushed).then_some(now);
-        let settled = settled.into();
-        Self { slots, last_position, flushed, settled, flush_due, failures: 0 }
+        let (sent, settled) = (last_position, settled.into());
+        Self { slots, last_position, flushed, sent, settled, flush_due, failures: 0 }
     }
 
     /// A slot for a new row.
@@ -87,8 +98,37 @@ impl Journal {
 
     /// How many rows D1 may not have yet.
     #[must_use]
-    pub const fn backlog(&self) -> i64 {
-        self.last_position - self.flushed
+    pub fn backlog(&self) -> usize {
+        self.settled.len() - self.settled.partition_point(|row| row.position <= self.flushed)
+    }
+
+    /// Whether so many rows wait that refusals are folded.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.backlog() >= CROWDED
+    }
+
+    /// The slots of the oldest refusals that may be folded: those that D1 can't have, for a row
+    /// that it has must not be counted again.
+    #[must_use]
+    pub fn foldable(&self) -> Vec<i64> {
+        if !self.is_crowded() {
+            return Vec::new();
+        }
+        let unsent = self.settled.iter().filter(|row| row.position > self.sent);
+        let refusals = unsent.filter(|row| row.admitted_at.is_none());
+        refusals.map(|row| row.slot).take(FOLDED_AT_ONCE).collect()
+    }
+
+    /// Gives up rows that were folded into others.
+    pub fn give_up(&mut self, slots: &[i64]) {
+        let slots: HashSet<_> = slots.iter().collect();
+        self.settled.retain(|row| !slots.contains(&row.slot));
+    }
+
+    /// Rows up to `position` are on their way.
+    pub fn sending(&mut self, position: i64) {
+        self.sent = self.sent.max(position);
     }
 
     /// When the next flush is due, if there is anything to flush.
@@ -151,6 +191,23 @@ mod tests {
     }
 
     #[test]
+    fn a_crowded_journal_folds_only_refusals_that_were_never_sent() {
+        let mut journal = Journal::default();
+        for number in 1..=CROWDED {
+            let slot = journal.take_slot(0);
+            journal.settle(slot, (number % 2 == 0).then_some(0), 0);
+        }
+        journal.sending(500);
+        let slots = journal.foldable();
+        assert_eq!((slots.len(), slots[0]), (CROWDED / 2 - 250, 501));
+        journal.give_up(&slots);
+        assert_eq!(journal.backlog(), CROWDED / 2 + 250);
+        assert!(journal.foldable().is_empty());
+        journal.flush_succeeded(500, 0);
+        assert_eq!(journal.backlog(), CROWDED / 2 - 250);
+    }
+
+    #[test]
     fn positions_go_on_after_a_restart() {
         let rows = vec![
             Settled { slot: 2, position: 9, admitted_at: Some(5) },
@@ -159,6 +216,7 @@ mod tests {
         let mut journal = Journal::restore(2, 8, rows, 77);
         assert_eq!((journal.backlog(), journal.flush_due()), (1, Some(77)));
         assert_eq!(journal.settle(3, None, 80), 10);
+        assert!(journal.foldable().is_empty());
         let mut flushed = Journal::restore(0, 8, Vec::new(), 77);
         assert_eq!(flushed.settle(1, None, 80), 9);
     }

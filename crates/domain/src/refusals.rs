@@ -19,7 +19,7 @@ pub struct RefusalLog {
 impl RefusalLog {
     /// Takes a refusal: gives it back where it deserves a row of its own, else folds it.
     pub fn take(&mut self, entry: Entry, now: Millis) -> Option<Entry> {
-        let code = entry.outcome.error_code.clone().unwrap_or_default();
+        let code = code_of(&entry);
         let minute = now.div_euclid(MINUTE);
         let (counted, count) = self.counts.entry(code.clone()).or_default();
         if *counted != minute {
@@ -29,11 +29,16 @@ impl RefusalLog {
             *count += 1;
             return Some(entry);
         }
+        self.fold(entry);
+        None
+    }
+
+    /// Folds a refusal, or a row of some.
+    pub fn fold(&mut self, entry: Entry) {
         self.folding
-            .entry(code)
+            .entry(code_of(&entry))
             .and_modify(|folded| folded.count = folded.count.saturating_add(entry.count))
             .or_insert(entry);
-        None
     }
 
     /// Whether refusals wait to be written.
@@ -46,6 +51,10 @@ impl RefusalLog {
     pub fn drain(&mut self) -> impl Iterator<Item = Entry> {
         std::mem::take(&mut self.folding).into_values()
     }
+}
+
+fn code_of(entry: &Entry) -> String {
+    entry.outcome.error_code.clone().unwrap_or_default()
 }
 
 #[cfg(test)]

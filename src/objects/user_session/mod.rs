@@ -73,10 +73,14 @@ impl DurableObject for UserSession {
     /// Ends leases of which nothing was heard, and sends rows to D1. It doesn't fail: what could
     /// not be done is due again later.
     async fn alarm(&self) -> Result<Response> {
+        // It sets the next one itself when it is through, so nothing else has to until then.
+        self.alarm.set(Some(Millis::MIN));
+        let ended = match self.turn(|session, now| ((), session.expire(now))) {
+            Ok(()) => self.flush().await,
+            Err(error) => Err(error),
+        };
         self.alarm.set(None);
-        let expired = self.turn(|session, now| ((), session.expire(now)));
-        let flushed = if expired.is_ok() { self.flush().await } else { expired };
-        if let Err(error) = flushed {
+        if let Err(error) = ended.and_then(|()| self.turn(|_, _| ((), Vec::new()))) {
             log::fault("alarm failed", &error.to_string());
             self.wake_in(1_000)?;
         }
@@ -144,13 +148,19 @@ impl UserSession {
         if is_first {
             Delay::from(FOLDING).await;
             let waiting = self.folding.take();
-            self.turn(Session::fold)?;
+            self.write_folded()?;
             for written in waiting {
                 // One who left in the meantime doesn't mind.
                 let _ = written.send(());
             }
         }
         is_written.await.map_err(|_| "the refusals could not be written".into())
+    }
+
+    fn write_folded(&self) -> Result<()> {
+        let slots = self.turn(|session, _| (session.journal().foldable(), Vec::new()))?;
+        let rows = self.store.entries(&slots)?;
+        self.turn(|session, now| session.fold(slots, rows, now))
     }
 
     /// One decision: reads the state if need be, decides, writes, and sets the alarm.

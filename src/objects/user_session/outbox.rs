@@ -50,6 +50,7 @@ impl UserSession {
     pub(super) async fn flush(&self) -> Result<()> {
         let Some((after, rows)) = self.due()? else { return Ok(()) };
         let Some(last) = rows.last().map(|row| row.position) else { return Ok(()) };
+        self.turn(|session, _| session.sending(last))?;
         let sending = std::pin::pin!(self.send(&rows, last));
         match select(sending, Delay::from(PATIENCE)).await {
             Either::Left((Ok(flush), _)) => {

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use domain::clock::Millis;
+use domain::entry::Entry;
 use domain::session::messages::KeyRecord;
 use domain::session::{Change, Remembered, RowState, Stored, StoredRow};
 use serde::Deserialize;
@@ -87,6 +88,10 @@ impl Store {
                 "update journal set lease_until = ? where slot = ?",
                 vec![lease_until.into(), slot.into()],
             ),
+            Change::GiveUp(slots) => self.write(
+                "delete from journal where slot in (select value from json_each(?))",
+                vec![json(&slots)?],
+            ),
             Change::Flushed(position) => self
                 .write("update meta set value = ? where name = 'flushed'", vec![position.into()]),
             Change::Remember(slot, Remembered { response_id, session_key, at }) => self.write(
@@ -97,6 +102,18 @@ impl Store {
                 self.write("insert into keys values (?)", vec![json(&record)?])
             }
         }
+    }
+
+    /// The rows in these slots.
+    pub fn entries(&self, slots: &[i64]) -> Result<Vec<Entry>> {
+        if slots.is_empty() {
+            return Ok(Vec::new());
+        }
+        let query = "select entry as value from journal
+            where slot in (select value from json_each(?))";
+        let rows: Vec<Text> = self.sql.exec(query, vec![json(&slots)?])?.to_array()?;
+        let entries = rows.iter().map(|row| serde_json::from_str(&row.value));
+        Ok(entries.collect::<serde_json::Result<_>>()?)
     }
 
     /// The settled rows after a position, in their order, as JSON objects with their `position`.

@@ -65,6 +65,8 @@ pub enum Change {
         /// The row.
         entry: Box<Entry>,
     },
+    /// These rows are gone: they were folded into others.
+    GiveUp(Vec<i64>),
     /// A lease goes on.
     Renew {
         /// Where its row is.
@@ -262,16 +264,32 @@ impl Session {
         self.refusals.is_folding()
     }
 
-    /// Writes the folded refusals.
-    pub fn fold(&mut self, now: Millis) -> ((), Vec<Change>) {
+    /// Writes the folded refusals, and with them the old ones whose `slots` [`Journal::foldable`]
+    /// named and whose rows are these.
+    pub fn fold(&mut self, slots: Vec<i64>, rows: Vec<Entry>, now: Millis) -> ((), Vec<Change>) {
+        let mut changes = Vec::new();
+        if !slots.is_empty() {
+            for entry in rows {
+                self.refusals.fold(entry);
+            }
+            self.journal.give_up(&slots);
+            changes.push(Change::GiveUp(slots));
+        }
         let rows: Vec<_> = self.refusals.drain().collect();
-        ((), rows.into_iter().map(|entry| self.refuse(entry, now)).collect())
+        changes.extend(rows.into_iter().map(|entry| self.refuse(entry, now)));
+        ((), changes)
     }
 
     /// The outbox: which rows D1 has and when to send it more.
     #[must_use]
     pub const fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Rows up to `position` are being sent to D1.
+    pub fn sending(&mut self, position: i64) -> ((), Vec<Change>) {
+        self.journal.sending(position);
+        ((), Vec::new())
     }
 
     /// D1 has the rows up to `position`.
@@ -336,7 +354,12 @@ impl Session {
     fn log_refusal(&mut self, entry: Entry, reason: Reason, now: Millis) -> Option<Change> {
         let (status, code) = reason.status_and_code();
         let outcome = Outcome { error_code: Some(code.to_owned()), ..Outcome::answered(status, 0) };
-        let entry = self.refusals.take(Entry { outcome, ..entry }, now)?;
+        let entry = Entry { outcome, ..entry };
+        if self.journal.is_crowded() {
+            self.refusals.fold(entry);
+            return None;
+        }
+        let entry = self.refusals.take(entry, now)?;
         Some(self.refuse(entry, now))
     }
 

@@ -5,6 +5,7 @@ use super::*;
 use crate::entry::{INTERRUPTED, tests::entry};
 use crate::gateway_key::{KeyHash, mint};
 use crate::identifiers::UserId;
+use crate::journal::CROWDED;
 use crate::window::MINUTE;
 
 const LIMITS: Limits = Limits { rate: Rate { limit: 3, window: MINUTE }, in_flight: 2 };
@@ -68,6 +69,7 @@ impl Disk {
                     };
                     *lease_until = until;
                 }
+                Change::GiveUp(slots) => self.rows.retain(|slot, _| !slots.contains(slot)),
                 Change::Flushed(position) => self.stored.flushed = position,
                 Change::Remember(slot, answer) => self.stored.responses.push((slot, answer)),
                 Change::AddKey(key) => self.stored.keys.push(key),
@@ -173,6 +175,27 @@ fn an_answer_is_continued_by_its_own_user() {
 }
 
 #[test]
+fn while_d1_is_away_old_refusals_fold_and_nothing_is_lost() {
+    let limits = Limits { rate: Rate { limit: 1, window: MINUTE }, in_flight: 1 };
+    let (mut session, mut disk, mut now) = (Session::default(), Disk::default(), 0);
+    let asked = 15_000;
+    for number in 0..asked {
+        // Refusals of many minutes, each with a row of its own until it gets crowded.
+        now += MINUTE / 90;
+        disk.apply(session.admit(admit(&format!("r{number}")), limits, now).1);
+        disk.apply(session.settle(settle(&format!("r{number}")), now).1);
+        if session.is_folding() {
+            let slots = session.journal().foldable();
+            let rows = slots.iter().map(|slot| disk.rows[slot].1.clone()).collect();
+            disk.apply(session.fold(slots, rows, now).1);
+        }
+    }
+    let pending = disk.pending(0);
+    assert!(pending.len() <= CROWDED, "{}", pending.len());
+    assert_eq!(pending.iter().map(|(_, entry)| entry.count).sum::<u32>(), asked);
+}
+
+#[test]
 fn the_wire_format_is_pinned() {
     let entry = serde_json::to_value(entry("r1")).unwrap();
     let message = SessionMessage::Admit(Admit { keys: vec![key(0)], ..admit("r1") });
@@ -249,13 +272,13 @@ proptest! {
                 Event::Settle(_) | Event::Renew(_) => Vec::new(),
                 Event::Restart => {
                     // Refusals that are being folded have not been answered yet.
-                    disk.apply(session.fold(now).1);
+                    disk.apply(session.fold(Vec::new(), Vec::new(), now).1);
                     session = disk.restart(wall);
                     Vec::new()
                 }
                 Event::Wake => {
                     let mut changes = session.expire(now);
-                    changes.extend(session.fold(now).1);
+                    changes.extend(session.fold(Vec::new(), Vec::new(), now).1);
                     changes
                 }
                 Event::Flush { arrives, acknowledged } => {
@@ -284,7 +307,7 @@ proptest! {
         }
         let now = session.now(wall + 10 * LEASE);
         disk.apply(session.expire(now));
-        disk.apply(session.fold(now).1);
+        disk.apply(session.fold(Vec::new(), Vec::new(), now).1);
         let rows = disk.pending(d1.0);
         d1.1.extend(rows.into_iter().map(|(_, entry)| entry));
         let logged: u32 = d1.1.iter().map(|entry| entry.count).sum();
