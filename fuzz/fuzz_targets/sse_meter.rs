@@ -1,0 +1,46 @@
+//! A stream of any bytes, cut anywhere: the same goes out and the same is counted as of the whole;
+//! nothing is lost or changed but a usage chunk; a break ends in the error and `[DONE]`.
+
+#![no_main]
+
+use domain::meter::{Answer, Endpoint, Format, Meter, Output};
+use libfuzzer_sys::fuzz_target;
+
+fn send<'a>(meter: &mut Meter, chunks: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for chunk in chunks {
+        match meter.push(chunk) {
+            Output::Unchanged => out.extend_from_slice(chunk),
+            Output::Replaced(bytes) => out.extend(bytes),
+        }
+    }
+    out
+}
+
+fuzz_target!(|input: (u8, u8, &[u8])| {
+    let (choice, size, stream) = input;
+    let endpoints = [Endpoint::ChatCompletions, Endpoint::Responses, Endpoint::Other];
+    let endpoint = endpoints[usize::from(choice / 2) % endpoints.len()];
+    let strip_usage = choice % 2 == 1;
+    let meter = || Meter::new(Answer { format: Format::EventStream, endpoint, strip_usage });
+    let size = usize::from(size) + 1;
+
+    let (mut whole, mut cut) = (meter(), meter());
+    let mut sent_whole = send(&mut whole, [stream].into_iter());
+    let mut sent_cut = send(&mut cut, stream.chunks(size));
+    assert_eq!(sent_whole, sent_cut);
+    assert_eq!(whole.tally(), cut.tally());
+    sent_whole.extend(whole.finish());
+    sent_cut.extend(cut.finish());
+    assert_eq!(sent_whole, sent_cut);
+    assert_eq!(whole.tally(), cut.tally());
+    assert_eq!(whole.response_id(), cut.response_id());
+    assert!(strip_usage || sent_whole == stream);
+
+    let mut broken = meter();
+    send(&mut broken, stream.chunks(size));
+    let done = broken.tally().done_seen;
+    let last = broken.interrupted();
+    let end: &[u8] = if endpoint == Endpoint::Responses { b"}}}\n\n" } else { b"data: [DONE]\n\n" };
+    assert!(if done { last.is_empty() } else { last.ends_with(end) });
+});
