@@ -1,0 +1,33 @@
+//! What the benchmarks run on: one request's messages and one answer's bytes.
+
+use domain::entry::{Entry, Outcome};
+use domain::identifiers::UserId;
+use domain::session::messages::{Admit, Settle};
+
+/// An admission, as the front Worker asks for it.
+#[must_use]
+pub fn admit(request_id: &str) -> Admit {
+    let entry = Entry {
+        request_id: request_id.to_owned(),
+        user_id: UserId::anonymous(),
+        endpoint: "POST /v1/chat/completions".to_owned(),
+        project: "default".to_owned(),
+        model: None,
+        ip_hash: None,
+        created_at: "2026-11-21 06:23:36.000".to_owned(),
+        count: 1,
+        outcome: Outcome::interrupted(),
+    };
+    Admit { keys: Vec::new(), previous_response_id: None, entry }
+}
+
+/// The settlement of the same request.
+#[must_use]
+pub fn settle(request_id: &str) -> Settle {
+    Settle { request_id: request_id.to_owned(), outcome: Outcome::answered(200, 7) }
+}
+
+/// One event of a streamed chat completion.
+pub const EVENT: &[u8] = br#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1795246238,"model":"echo","choices":[{"index":0,"delta":{"content":"Hello "},"logprobs":null,"finish_reason":null}],"usage":null}
+
+"#;
