@@ -196,3 +196,12 @@ fn depth_costs_nothing() {
 fn what_follows_the_document_is_ignored() {
     assert_eq!(found(r#"{"id":"a"}{"id":"b","usage":{}}"#), (0, None, Some("a".into())));
 }
+
+#[test]
+fn a_long_name_is_no_short_one_wherever_it_is_cut() {
+    let document = br#"{"usage-of-something-else":{"a":1},"id-of-something-else":"x"}"#;
+    for cut in 0..document.len() {
+        let (one, other) = document.split_at(cut);
+        assert_eq!(tapped([one, other]), (0, None, None));
+    }
+}

@@ -187,6 +187,7 @@ fn a_broken_response_fails_in_its_own_manner() {
     assert_eq!(String::from_utf8(meter.interrupted()).unwrap(), failed("", "null"));
     let mut meter = responses();
     meter.push(RESPONSES.as_bytes());
+    meter.push(b"event: x\ndata: {\"type\":\"without a number\"}\n\n");
     meter.push(b"event: response.output_text.delta\ndata: {\"type\":");
     let expected = failed("\"sequence_number\":3,", "\"resp_1\"");
     assert_eq!(String::from_utf8(meter.interrupted()).unwrap(), expected);
@@ -227,8 +228,9 @@ fn an_error_event_is_noticed_and_whether_text_came_before_it() {
             assert_eq!(tally.output_seen, output, "{stream}");
         }
     }
-    let none = format!("{text}data: {{\"choices\":[],\"error\":null}}\n\n");
-    assert!(!tally_of(chat(), &none).error_event);
+    for none in [r#"{"choices":[],"error":null}"#, r#"["error",7,7,7,7,7,7]"#] {
+        assert!(!tally_of(chat(), &format!("data: {none}\n\n")).error_event, "{none}");
+    }
 }
 
 #[test]
@@ -286,6 +288,7 @@ fn usage_is_the_total_or_the_sum_of_its_parts() {
     for usage in [
         "null",
         "{}",
+        "[7,7,7,7,7]",
         "7",
         "[7]",
         "\"7\"",

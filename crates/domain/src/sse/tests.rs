@@ -151,3 +151,25 @@ fn inside_an_oversized_event_there_is_no_boundary() {
     assert_eq!(splitter.next_piece(&mut rest).unwrap().kind, PieceKind::Oversized);
     assert!(!splitter.is_inside_event());
 }
+
+#[test]
+fn an_oversized_event_goes_on_after_a_line_end_cut_in_two() {
+    let mut splitter = Splitter::default();
+    let mut large = vec![b'x'; MAX_EVENT_BYTES];
+    large.push(b'\r');
+    for chunk in [large.as_slice(), b"\ndata: y", b"\r\n\r\n"] {
+        let mut rest = chunk;
+        let piece = splitter.next_piece(&mut rest).unwrap();
+        assert_eq!((piece.kind, piece.raw), (PieceKind::Oversized, chunk));
+    }
+    assert!(!splitter.is_inside_event());
+}
+
+#[test]
+fn half_a_byte_order_mark_begins_a_field() {
+    for stream in [b"\xEF: x\n\n".as_slice(), b"\xEF\xBB\n\n", b"\xEF\xEFdata: x\n\n"] {
+        let (pieces, _) = pieces([stream]);
+        assert_eq!(pieces, [(PieceKind::Event, stream.to_vec())]);
+        assert_eq!(Event::read(stream), Event::default());
+    }
+}
