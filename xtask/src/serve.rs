@@ -22,7 +22,7 @@ use crate::build::{self, Variant};
 use crate::progress::Progress;
 use crate::wrangler::Wrangler;
 use crate::{setup, workspace};
-use runtime::Runtime;
+use runtime::{Plan, Runtime};
 
 /// What `cargo xtask serve` can be told.
 #[derive(Args)]
@@ -91,6 +91,7 @@ async fn serve_until_it_dies(options: Options) -> Result<()> {
     let wrangler = Wrangler::read(workspace::root())?;
     let state = std::path::absolute(&options.state)?;
     let _claim = claim(&state)?;
+    ensure_free(options.port).await?;
     let mut variables = wrangler.variables();
     variables.extend(settings::secrets(&state, &options.variables)?);
     if let Some(upstream) = options.upstream {
@@ -100,22 +101,29 @@ async fn serve_until_it_dies(options: Options) -> Result<()> {
     let upstream = upstream(&mut variables).await?;
     settings::check(&variables)?;
 
-    let folder = Variant::new(options.fault_injection).folder();
-    let mut runtime = Runtime::start(&wrangler, &folder, &state, options.port, &variables).await?;
-    let note = state.join("runtime.json");
-    let d1_path = newest_database(&state);
-    let (node_pid, workerd_pid) = (runtime.node_pid, runtime.workerd_pid);
-    let text = serde_json::to_string_pretty(&RuntimeNote {
-        url: &runtime.url,
-        workerd_pid,
-        node_pid,
-        d1_path,
-    })?;
-    workspace::write_whole(&note, &text)?;
-
+    let mut runtime = Runtime::start(&Plan {
+        root: workspace::root(),
+        build: &Variant::new(options.fault_injection).folder(),
+        state: &state,
+        port: options.port,
+        variables: &variables,
+        worker: &wrangler,
+    })
+    .await?;
+    leave_note(&runtime, &state)?;
     banner(&runtime.url, &options.state, &upstream, &variables);
     println!("ready {}", runtime.url);
     runtime.died().await
+}
+
+fn leave_note(runtime: &Runtime, state: &Path) -> Result<()> {
+    let note = RuntimeNote {
+        url: &runtime.url,
+        workerd_pid: runtime.workerd_pid,
+        node_pid: runtime.node_pid,
+        d1_path: newest_database(state),
+    };
+    workspace::write_whole(&state.join("runtime.json"), &serde_json::to_string_pretty(&note)?)
 }
 
 /// Makes the state folder this process's own: two runtimes on the same files would spoil them.
@@ -127,6 +135,14 @@ fn claim(state: &Path) -> Result<File> {
     file.try_lock()
         .map_err(|_taken| anyhow!("{} is in use by another `serve`", state.display()))?;
     Ok(file)
+}
+
+/// Says by its number which port is taken, which the runtime's own message doesn't.
+async fn ensure_free(port: u16) -> Result<()> {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await;
+    listener
+        .map(drop)
+        .with_context(|| format!("can't listen on port {port}: name another with --port"))
 }
 
 /// Starts the echo model where no upstream is named. Says in words who the upstream is.

@@ -1,16 +1,164 @@
 //! `cargo xtask test`: every check and every test.
+//!
+//! All of them run, also after one has failed, so that one run says all that is wrong.
 
-use anyhow::Result;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
 use clap::Args;
+
+use crate::build::{self, Variant};
+use crate::progress::{Progress, describe, ended};
+use crate::{setup, workspace};
 
 /// What `cargo xtask test` can be told.
 #[derive(Args)]
 pub struct Options {
-    /// Run only the tests whose name contains this, and no other checks
+    /// Run only the tests whose name contains this, without the checks of style
     filter: Option<String>,
 }
 
+/// How many tests passed and failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+}
+
+/// Sets up, checks, builds and tests.
+///
+/// # Errors
+/// When anything failed.
 pub fn run(options: &Options) -> Result<()> {
-    let _ = &options.filter;
-    anyhow::bail!("not yet written")
+    let progress = Progress::new();
+    let toolchain = setup::for_tests(&progress)?;
+    let mut failures = Vec::new();
+    if options.filter.is_none() {
+        for check in checks() {
+            progress.say(&format!("── {}", describe(&check)));
+            note(&mut failures, show(check));
+        }
+    }
+    let mut built = true;
+    for variant in [Variant::Release, Variant::FaultInjection] {
+        built &= note(&mut failures, build::build(&progress, &toolchain, variant));
+    }
+    let mut tally = Tally::default();
+    let command = tests(options.filter.as_deref(), built)?;
+    progress.say(&format!("── {}", describe(&command)));
+    note(&mut failures, run_tests(command, &mut tally));
+
+    println!();
+    for failure in &failures {
+        println!("failed: {failure}");
+    }
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    if failures.is_empty() { Ok(()) } else { bail!("see what failed above") }
+}
+
+/// What is checked without running anything of ours.
+fn checks() -> Vec<Command> {
+    let cargo = |words: &str| {
+        let mut command = workspace::command("cargo");
+        command.args(words.split(' '));
+        command
+    };
+    let mut documentation = cargo("doc --locked --workspace --no-deps --quiet");
+    documentation.env("RUSTDOCFLAGS", "-D warnings");
+    vec![
+        cargo("fmt --all --check"),
+        cargo("clippy --locked --workspace --all-targets --quiet -- -D warnings"),
+        cargo(
+            "clippy --locked --package organized-gateway --features fault-injection --quiet -- -D warnings",
+        ),
+        documentation,
+    ]
+}
+
+/// All tests in one run of cargo, which compiles what they share once.
+fn tests(filter: Option<&str>, built: bool) -> Result<Command> {
+    let mut command = workspace::command("cargo");
+    command.args(["test", "--locked", "--workspace", "--no-fail-fast"]);
+    if !built {
+        // The suite needs a Worker.
+        command.args(["--exclude", "gateway-tests"]);
+    }
+    command.args(filter);
+    command.env("GATEWAY_XTASK", std::env::current_exe().context("where is xtask?")?);
+    command.env("GATEWAY_PYTHON", setup::python());
+    command.env("PATH", workspace::path_with(&[workspace::root().join("node_modules/.bin")])?);
+    Ok(command)
+}
+
+/// Runs a command whose output is the reader's own.
+fn show(mut command: Command) -> Result<()> {
+    let status = command.stdin(Stdio::null()).status();
+    let status = status.with_context(|| format!("can't start `{}`", describe(&command)))?;
+    if status.success() { Ok(()) } else { bail!("`{}` {}", describe(&command), ended(status)) }
+}
+
+/// Runs tests, shows what they print, and counts them.
+fn run_tests(mut command: Command, tally: &mut Tally) -> Result<()> {
+    let shown = describe(&command);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("can't start `{shown}`"))?;
+    let output = child.stdout.take().context("cargo has no output")?;
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        tally.add(&line);
+    }
+    let status = child.wait()?;
+    if status.success() { Ok(()) } else { bail!("`{shown}` {}", ended(status)) }
+}
+
+/// Remembers what failed and says whether it was good.
+fn note(failures: &mut Vec<String>, outcome: Result<()>) -> bool {
+    match outcome {
+        Ok(()) => true,
+        Err(error) => {
+            failures.push(format!("{error:#}"));
+            false
+        }
+    }
+}
+
+impl Tally {
+    /// Counts a line such as `test result: FAILED. 3 passed; 1 failed; 0 ignored; …`; ignores others.
+    fn add(&mut self, line: &str) {
+        let Some((_, counts)) =
+            line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
+        else {
+            return;
+        };
+        for count in counts.split("; ") {
+            match count.split_once(' ') {
+                Some((number, "passed")) => self.passed += number.parse::<u64>().unwrap_or(0),
+                Some((number, "failed")) => self.failed += number.parse::<u64>().unwrap_or(0),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tally;
+
+    #[test]
+    fn results_are_summed_over_all_suites() {
+        let mut tally = Tally::default();
+        for line in [
+            "running 4 tests",
+            "test a ... ok",
+            "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 7 filtered out; finished in 1.20s",
+            "a test that prints 5 passed; 5 failed",
+        ] {
+            tally.add(line);
+        }
+        assert_eq!(tally, Tally { passed: 15, failed: 2 });
+    }
 }

@@ -14,15 +14,21 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use crate::workspace;
 use crate::wrangler::Wrangler;
 
-/// What the script is told: its first and only line of input.
+/// What is to run. The script is told this in its first and only line of input.
 #[derive(Serialize)]
-struct Instructions<'a> {
-    root: &'a Path,
-    build: &'a Path,
-    state: &'a Path,
-    port: u16,
-    variables: &'a BTreeMap<String, String>,
-    worker: &'a Wrangler,
+pub struct Plan<'a> {
+    /// The workspace's folder, in which the entry module is.
+    pub root: &'a Path,
+    /// The folder of the built Worker.
+    pub build: &'a Path,
+    /// The folder of the state.
+    pub state: &'a Path,
+    /// Of 127.0.0.1; 0 for any that is free.
+    pub port: u16,
+    /// Settings and secrets, as the Worker finds them in its environment.
+    pub variables: &'a BTreeMap<String, String>,
+    /// The Worker's other bindings.
+    pub worker: &'a Wrangler,
 }
 
 /// What the script says: a line of its output.
@@ -53,16 +59,8 @@ impl Runtime {
     ///
     /// # Errors
     /// When the port is taken, a migration fails, or the Worker doesn't load.
-    pub async fn start(
-        wrangler: &Wrangler,
-        build: &Path,
-        state: &Path,
-        port: u16,
-        variables: &BTreeMap<String, String>,
-    ) -> Result<Self> {
-        let root = workspace::root();
-        let instructions = Instructions { root, build, state, port, variables, worker: wrangler };
-        let mut node = Node::start(&serde_json::to_string(&instructions)?).await?;
+    pub async fn start(plan: &Plan<'_>) -> Result<Self> {
+        let mut node = Node::start(&serde_json::to_string(plan)?).await?;
         loop {
             match node.event().await? {
                 Event::Migrated { name } => println!("migrated D1: {name}"),
@@ -118,17 +116,13 @@ impl Node {
         let mut input = process.stdin.take().context("Node has no input")?;
         let output = process.stdout.take().context("Node has no output")?;
         let id = process.id().context("Node is gone")?;
-        let node = Self {
+        input.write_all(format!("{instructions}\n").as_bytes()).await?;
+        Ok(Self {
+            _input: input,
             output: BufReader::new(output).lines(),
             group: Pid::from_raw(i32::try_from(id)?),
             _process: process,
-            _input: {
-                input.write_all(instructions.as_bytes()).await?;
-                input.write_all(b"\n").await?;
-                input
-            },
-        };
-        Ok(node)
+        })
     }
 
     async fn event(&mut self) -> Result<Event> {

@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use domain::settings::Settings;
 
 /// Secrets that a gateway for development makes for itself.
 const DEVELOPMENT_SECRETS: [&str; 4] =
@@ -43,7 +44,7 @@ pub fn apply(variables: &mut BTreeMap<String, String>, overrides: Vec<(String, S
 /// # Errors
 /// When a setting is malformed, or a combination would let someone spend what isn't theirs.
 pub fn check(variables: &BTreeMap<String, String>) -> Result<()> {
-    let _ = variables;
+    Settings::parse(|name| variables.get(name).cloned()).context("a setting can't be used")?;
     Ok(())
 }
 
@@ -94,7 +95,7 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{apply, parse_variable, secrets};
+    use super::{apply, check, parse_variable, secrets};
     use std::collections::BTreeMap;
     use std::os::unix::fs::PermissionsExt;
 
@@ -116,6 +117,19 @@ mod tests {
             vec![("B".to_owned(), "2".to_owned()), ("A".to_owned(), String::new())],
         );
         assert_eq!(variables, BTreeMap::from([("B".to_owned(), "2".to_owned())]));
+    }
+
+    #[test]
+    fn a_malformed_setting_is_refused_by_its_name() {
+        let variables = |limit: &str| {
+            BTreeMap::from([
+                ("OPENCLAW_URL".to_owned(), "http://127.0.0.1:1".to_owned()),
+                ("REQUESTS_PER_MINUTE".to_owned(), limit.to_owned()),
+            ])
+        };
+        check(&variables("50")).unwrap();
+        let error = format!("{:#}", check(&variables("many")).unwrap_err());
+        assert!(error.contains("REQUESTS_PER_MINUTE"), "{error}");
     }
 
     #[test]

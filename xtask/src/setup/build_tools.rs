@@ -36,14 +36,14 @@ pub fn install(progress: &Progress) -> Result<()> {
         }
         let mut command = workspace::command("cargo");
         command.args(["install", "--locked", "--force", "--root"]).arg(workspace::tools());
-        command.arg(format!("{}@{}", tool.package, tool.version));
+        command.arg(format!("{}@{}", tool.package, tool.version)).args(["--bin", tool.program]);
         command.env("CARGO_TARGET_DIR", workspace::tools().join("build"));
         // They run for a second or two a build: what counts is how soon they are there.
-        command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+        command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
         command.env("CARGO_PROFILE_RELEASE_LTO", "off");
-        command.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+        command.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "256");
         command.env("CARGO_PROFILE_RELEASE_DEBUG", "0");
-        let name = format!("compiling {} {} (once, some minutes)", tool.package, tool.version);
+        let name = format!("compiling {} {} (once)", tool.package, tool.version);
         let advice = "Check that cargo reaches crates.io and that a C compiler is installed \
                       (Debian: apt-get install build-essential), then run the command again.";
         progress.run(Step { name: &name, command, advice, patience: None })?;

@@ -48,9 +48,8 @@ pub fn install_for_tests(progress: &Progress) -> Result<()> {
 
 fn install_in(progress: &Progress, folder: &Path, name: &str, mut npm: Command) -> Result<()> {
     let inputs = [folder.join("package.json"), folder.join("package-lock.json")];
-    let place = folder.strip_prefix(workspace::root()).unwrap_or(folder);
-    let stamp_name = format!("node-packages-{}", place.display()).replace('/', "-");
-    let stamp = Stamp::new(&stamp_name, stamp::hash("", &inputs)?);
+    let place = folder.file_name().unwrap_or_default().to_string_lossy();
+    let stamp = Stamp::new(&format!("node-packages-{place}"), stamp::hash("", &inputs)?);
     if stamp.is_current(&[folder.join("node_modules/.package-lock.json")]) {
         return Ok(());
     }
