@@ -158,7 +158,11 @@ impl Gateway {
         let banner = Arc::clone(&self.banner);
         let state = self.state.path().to_owned();
         let started = tokio::task::spawn_blocking(move || spawn(&arguments, &state, &log, &banner));
-        *self.running.lock().unwrap() = Some(started.await.unwrap());
+        let started = started.await.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => panic!("{error}"),
+        });
+        *self.running.lock().unwrap() = Some(started);
     }
 
     /// Kills the runtime (workerd) with SIGKILL and waits until `serve` has noticed and ended.

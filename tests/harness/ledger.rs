@@ -8,6 +8,15 @@ use rusqlite::{Connection, OpenFlags};
 /// Rows are there within 2 s under normal load; a machine that runs ten tests at once is given more.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How many rows there are of each status and code.
+fn summary(rows: &[Row]) -> String {
+    let mut kinds = std::collections::BTreeMap::new();
+    for row in rows {
+        *kinds.entry((row.status, row.error_code.as_deref())).or_insert(0) += row.count;
+    }
+    format!("{kinds:?}")
+}
+
 /// The D1 database of one gateway, opened anew for each question.
 #[derive(Clone)]
 pub struct Ledger {
@@ -92,7 +101,8 @@ impl Ledger {
             }
             assert!(
                 sum < count && began.elapsed() < PATIENCE,
-                "{user}: {count} requests were made, D1 has {sum}: {rows:#?}"
+                "{user}: {count} requests were made, D1 has {sum}: {}",
+                summary(&rows)
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

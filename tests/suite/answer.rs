@@ -1,15 +1,24 @@
 //! An answer read to its end, and what can be asserted about it.
 
+use std::fmt;
+
 use reqwest::RequestBuilder;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 /// An answer that was read to its end.
-#[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.text();
+        let end = text.floor_char_boundary(2000);
+        write!(formatter, "{} {:?}\n{}", self.status, self.headers, &text[..end])
+    }
 }
 
 /// Sends `request` and reads the answer to its end.

@@ -18,8 +18,9 @@ pub fn tests() -> Vec<Test> {
     ]
 }
 
-const METHODS: [&str; 10] =
-    ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE", "CONNECT", "get"];
+/// All but CONNECT, which workerd answers by itself, with a 500, before any Worker.
+const METHODS: [&str; 9] =
+    ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE", "get"];
 
 const TARGETS: [&str; 14] = [
     "/v1/chat/completions",

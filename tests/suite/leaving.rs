@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use gateway_tests::script::{chat_chunk, chat_request};
 use gateway_tests::upstream::Route;
-use gateway_tests::{Distance, Gateway, Options, Script, Upstream, raw};
-use tokio::io::AsyncWriteExt;
+use gateway_tests::{Distance, Gateway, Options, Script, Upstream, raw, wait_for};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::answer::answer;
@@ -14,14 +14,16 @@ use crate::runner::Test;
 use crate::{shared, tests};
 
 pub fn tests() -> Vec<Test> {
-    tests![Ordinary:
+    let mut tests = tests![Patient: leaving_a_silent_stream_is_felt_with_the_next_ping];
+    tests.extend(tests![Ordinary:
         leaving_in_a_stream_is_felt_within_a_second,
-        leaving_a_silent_stream_is_felt_within_a_second,
+        a_broken_connection_in_a_silent_stream_is_felt_within_a_second,
         leaving_before_the_answer_is_felt_within_a_second,
         leaving_during_an_upload_is_felt_within_a_second,
         who_left_takes_no_place,
         an_upstream_far_away_behaves_the_same,
-    ]
+    ]);
+    tests
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -66,33 +68,63 @@ async fn leaving_in_a_stream_is_felt_within_a_second() {
     assert!(row.latency_ms < 2000, "{row:?}");
 }
 
-async fn leaving_a_silent_stream_is_felt_within_a_second() {
+/// Speaks, and then says nothing more.
+fn falls_silent() -> Script {
+    Script::new().event_stream().event(&chat_chunk("twelve chars")).hang()
+}
+
+async fn leaving_a_silent_stream_is_felt_with_the_next_ping() {
     let pair = shared::open().await;
     let user = shared::user("leaves");
-    let script = Script::new().event_stream().event(&chat_chunk("twelve chars")).hang();
-    let route = pair.upstream.route(script);
+    let route = pair.upstream.route(falls_silent());
     let (id, left) = leave_after_first(&pair.gateway, &user, &route).await;
-    felt_within_a_second(&route, left).await;
+    // Nothing is written to a silent stream until then, and nothing else tells of an orderly end.
+    let left_at = || route.only().left_at;
+    let felt = wait_for("leaving", Duration::from_secs(40), left_at).await;
+    let felt = felt.saturating_duration_since(left);
+    assert!(felt < Duration::from_secs(32), "felt after {felt:?}");
     let row = pair.gateway.ledger().row(&id).await;
     assert_eq!((row.status, row.tokens_est), (499, 3), "{row:?}");
+}
+
+async fn a_broken_connection_in_a_silent_stream_is_felt_within_a_second() {
+    let pair = shared::open().await;
+    let user = shared::user("leaves");
+    let route = pair.upstream.route(falls_silent());
+    let mut stream = ask(&pair.gateway, &user, &route).await;
+    let mut answer = Vec::new();
+    while !answer.windows(12).any(|window| window == b"twelve chars") {
+        assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "{}", answer.escape_ascii());
+    }
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+    felt_within_a_second(&route, Instant::now()).await;
+    let rows = pair.gateway.ledger().settled(&user, 1).await;
+    assert_eq!((rows[0].status, rows[0].tokens_est), (499, 3), "{rows:?}");
+}
+
+/// A streamed chat request on a connection that the test holds in its own hands.
+async fn ask(gateway: &Gateway, user: &str, route: &Route) -> TcpStream {
+    let body = chat_request("hi", true).to_string();
+    let length = body.len().to_string();
+    let headers = [
+        ("Authorization", "Bearer sk-caller"),
+        ("X-User-ID", user),
+        ("Content-Type", "application/json"),
+        ("Content-Length", length.as_str()),
+    ];
+    let mut request = raw::head("POST", &route.chat(), &headers);
+    request.extend_from_slice(body.as_bytes());
+    let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+    stream.write_all(&request).await.unwrap();
+    stream
 }
 
 async fn leaving_before_the_answer_is_felt_within_a_second() {
     let pair = shared::open().await;
     let user = shared::user("leaves");
     let route = pair.upstream.route(Script::new().hang());
-    let body = chat_request("hi", true).to_string();
-    let length = body.len().to_string();
-    let headers = [
-        ("Authorization", "Bearer sk-caller"),
-        ("X-User-ID", user.as_str()),
-        ("Content-Type", "application/json"),
-        ("Content-Length", length.as_str()),
-    ];
-    let mut request = raw::head("POST", &route.chat(), &headers);
-    request.extend_from_slice(body.as_bytes());
-    let mut stream = TcpStream::connect(pair.gateway.address()).await.unwrap();
-    stream.write_all(&request).await.unwrap();
+    let stream = ask(&pair.gateway, &user, &route).await;
     route.when("request upstream", |seen| seen.body_complete_at.is_some()).await;
     // A mere FIN can't be told from a client that has no more to say; a reset can.
     stream.set_zero_linger().unwrap();

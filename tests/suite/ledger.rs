@@ -114,9 +114,10 @@ async fn a_mixed_load_leaves_every_request_once() {
 }
 
 fn check_columns(row: &Row) {
-    let time = Regex::new(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}$").unwrap();
+    let time =
+        Regex::new(r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}$").unwrap();
     assert!(time.is_match(&row.created_at), "{row:?}");
-    assert_eq!(row.endpoint, "/v1/chat/completions");
+    assert_eq!(row.endpoint, "POST /v1/chat/completions");
     assert_eq!((row.project.as_str(), row.ip_hash.as_deref(), row.count), ("default", None, 1));
     let code = row.error_code.as_deref();
     match row.status {

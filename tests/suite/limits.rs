@@ -29,8 +29,7 @@ pub fn tests() -> Vec<Test> {
 
 /// A Go duration in milliseconds: `0s`, `7.25s`, `1m0s`, `12ms`.
 fn go_duration(text: &str) -> f64 {
-    let form =
-        Regex::new(r"^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?$|^(\d+(?:\.\d+)?)ms$").unwrap();
+    let form = Regex::new(r"^(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9.]+)s)?$|^([0-9.]+)ms$").unwrap();
     let parts = form.captures(text).unwrap_or_else(|| panic!("no Go duration: {text:?}"));
     let part = |index| parts.get(index).map_or(0.0, |part| part.as_str().parse::<f64>().unwrap());
     part(1) * 3_600_000.0 + part(2) * 60_000.0 + part(3) * 1000.0 + part(4)
@@ -38,7 +37,7 @@ fn go_duration(text: &str) -> f64 {
 
 /// `RateLimit: "rpm";r=12;t=7` as (12, 7).
 fn rate_limit(answer: &Answer) -> (u64, u64) {
-    let form = Regex::new(r#"^"rpm";r=(\d+);t=(\d+)$"#).unwrap();
+    let form = Regex::new(r#"^"rpm";r=([0-9]+);t=([0-9]+)$"#).unwrap();
     let text = answer.header("ratelimit");
     let parts = form.captures(text).unwrap_or_else(|| panic!("RateLimit: {text:?}"));
     (parts[1].parse().unwrap(), parts[2].parse().unwrap())
