@@ -54,14 +54,14 @@ async fn serve(
     let asked = identify(incoming, &settings).inspect_err(|error| log_early(incoming, error))?;
     let plan = prepare(&asked, &settings).await.inspect_err(|error| log_early(incoming, error))?;
     let entry = entry(&asked, &plan, &settings);
-    let admitted = admit(&asked, &plan, context, entry.clone()).await?;
-    let permit = match admitted {
+    let permit = match admit(&asked, &plan, context, entry.clone()).await? {
         Admission::Admitted(permit) => permit,
         Admission::Refused(refusal) => {
             *standing = refusal.standing;
             let (per_minute, in_flight) = (settings.requests_per_minute, settings.max_in_flight);
             let error = Error::refused(refusal.reason, per_minute, in_flight);
-            log_early(incoming, &error);
+            let outcome = failed(error.status(), error.code());
+            log::event("request", &Entry { outcome, ..entry });
             return Err(error);
         }
     };

@@ -158,6 +158,8 @@ impl Plan {
         let session_key = upstream_policy::agent_session(&read.model, &session_key);
         self.strip_usage = read.strip_usage;
         self.model = Some(read.model);
+        // Whatever the client called it: a charset of its own could make the upstream read it anew.
+        set(&self.headers, "content-type", agent_body::CONTENT_TYPE);
         self.set_bytes(&read.body);
         let previous_response_id = read.previous_response_id;
         self.agent = Some(AgentPlan { session_key, previous_response_id, visible_models: None });

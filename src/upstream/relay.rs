@@ -127,7 +127,7 @@ impl Relay {
                     }
                 }
                 Either::Left((Some(Err(error)), _)) => return Some(self.break_off(error)),
-                Either::Left((None, _)) => return self.finish(),
+                Either::Left((None, _)) => return self.finish().await,
                 Either::Right(_) => {
                     if let Some(ping) = self.ping() {
                         return Some(Ok(to_js(ping)));
@@ -160,9 +160,12 @@ impl Relay {
     }
 
     /// The upstream has ended its answer.
-    fn finish(&mut self) -> Option<Result<JsValue, JsValue>> {
+    async fn finish(&mut self) -> Option<Result<JsValue, JsValue>> {
         let mut rest = std::mem::take(&mut self.held);
         rest.extend(self.meter.finish());
+        if let (Some(memory), Some(id)) = (self.memory.take(), self.meter.response_id()) {
+            memory.keep(id.to_owned()).await;
+        }
         let tally = self.meter.tally();
         if tally.error_event {
             self.settle(502, Some("upstream_error"));
