@@ -13,6 +13,8 @@ use crate::stamp::{self, Stamp};
 use crate::workspace;
 
 const OLDEST_NODE: u32 = 20;
+const SCRIPTS: &str = "It is put there by its package's install script: let npm run scripts \
+     (`npm config get ignore-scripts` should say false), remove node_modules, and run this again.";
 
 /// Whether the machine's own Node can install the packages.
 ///
@@ -30,8 +32,11 @@ pub fn check_node() -> Result<()> {
 
 /// The packages that building and serving take.
 pub fn install(progress: &Progress) -> Result<()> {
-    let command = workspace::command("npm");
-    install_in(progress, workspace::root(), "installing the Node packages", command)
+    let name = "installing the Node packages";
+    install_in(progress, workspace::root(), name, workspace::command("npm"))?;
+    let node = workspace::node_program("node");
+    let runs = Command::new(&node).arg("--version").output().is_ok_and(|it| it.status.success());
+    if runs { Ok(()) } else { bail!("{} doesn't run. {SCRIPTS}", node.display()) }
 }
 
 /// Packages that only tests use, and that live in a folder of their own for their size.
