@@ -118,12 +118,15 @@ pub struct Gateway {
     log: Arc<Mutex<Vec<String>>>,
     banner: Arc<Mutex<Vec<String>>>,
     running: Mutex<Option<Running>>,
+    // Of the last start: what is asked after a kill still has to know where to ask.
+    runtime: Mutex<Option<Runtime>>,
     client: Client,
 }
 
 struct Running {
     serve: Child,
     runtime: Runtime,
+    watchdog: Child,
 }
 
 impl Gateway {
@@ -144,6 +147,7 @@ impl Gateway {
             log: Arc::default(),
             banner: Arc::default(),
             running: Mutex::default(),
+            runtime: Mutex::default(),
             client: client(),
         };
         gateway.restart().await;
@@ -162,6 +166,7 @@ impl Gateway {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(error) => panic!("{error}"),
         });
+        *self.runtime.lock().unwrap() = Some(started.runtime.clone());
         *self.running.lock().unwrap() = Some(started);
     }
 
@@ -184,11 +189,10 @@ impl Gateway {
         }
     }
 
-    /// What `serve` says about its runtime.
+    /// What `serve` said about its runtime when it was started last.
     #[must_use]
     pub fn runtime(&self) -> Runtime {
-        let running = self.running.lock().unwrap();
-        running.as_ref().expect("a gateway that runs").runtime.clone()
+        self.runtime.lock().unwrap().clone().expect("a gateway that was started")
     }
 
     /// The gateway's URL with `path` behind it.
@@ -345,7 +349,20 @@ fn spawn(
         panic!("{problem}\nxtask {}\n{banner}\n{log}", arguments.join(" "));
     }
     let runtime = std::fs::read(state.join("runtime.json")).expect("serve writes runtime.json");
-    Running { serve, runtime: serde_json::from_slice(&runtime).expect("runtime.json is complete") }
+    let runtime = serde_json::from_slice(&runtime).expect("runtime.json is complete");
+    let watchdog = watchdog(serve.id());
+    Running { serve, runtime, watchdog }
+}
+
+/// Ends `serve` when this process is gone, however it went: the pipe between them closes then.
+fn watchdog(serve: u32) -> Child {
+    Command::new("sh")
+        .args(["-c", "cat > /dev/null; kill -TERM \"$0\"", &serve.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("sh starts")
 }
 
 /// Keeps every line that `source` brings, and passes it on while somebody listens.
@@ -371,6 +388,8 @@ fn collect(
 /// Waits for `serve` to end; whatever is left of it after `patience` is killed. Says whether it
 /// ended by itself.
 fn end(running: &mut Running, patience: Duration) -> bool {
+    running.watchdog.kill().ok();
+    running.watchdog.wait().ok();
     let began = Instant::now();
     let mut by_itself = false;
     while began.elapsed() < patience && !by_itself {

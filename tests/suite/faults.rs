@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use gateway_tests::script::{chat_chunk, chat_request};
-use gateway_tests::{Gateway, Options, Script};
+use gateway_tests::{Gateway, Options, Script, wait_for};
 
 use crate::answer::{Answer, answer};
 use crate::runner::Test;
@@ -39,8 +39,8 @@ async fn a_panic_is_its_own_requests_alone() {
         answer(gateway.post(user, &route.chat(), &chat_request("hi", true)))
     });
     let panics = async {
-        tokio::time::sleep(Duration::from_millis(800)).await;
-        assert_eq!(route.seen().len(), 20, "all are in flight");
+        let all = || (route.seen().len() == 20).then_some(());
+        wait_for("twenty streams in flight", Duration::from_secs(10), all).await;
         for fault in ["panic-front", "panic-front-after-admission", "panic-object"] {
             // The user whose object remembers ten requests, and one whose object is new.
             for user in ["memory", "fresh"] {
