@@ -1,7 +1,7 @@
 //! organized-gateway: one public, OpenAI-compatible URL in front of an agent gateway.
 //!
-//! A request comes in here, finds its row in [`routes`], is decided on by its user's object in
-//! [`objects`], and goes on through [`upstream`]. The rules are in the crate `domain`;
+//! A request comes in here, finds its row in `routes`, is decided on by its user's object in
+//! `objects`, and goes on through `upstream`. The rules are in the crate `domain`;
 //! ARCHITECTURE.md walks through one request.
 
 mod clock;
