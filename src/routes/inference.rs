@@ -6,7 +6,8 @@
 //! 4. The exchange with the upstream: 502, 504, or an answer.
 //! 5. The answer streams back; its end settles the request in `wait_until`.
 
-use domain::clock::Millis;
+use std::time::Duration;
+
 use domain::entry::{Entry, Outcome};
 use domain::identifiers::{DEFAULT_PROJECT, parse_label};
 use domain::identity::{self, Caller, Claims};
@@ -24,7 +25,7 @@ use crate::objects::call;
 use crate::settlement::Settlement;
 use crate::upstream::body;
 use crate::upstream::departure::Departure;
-use crate::upstream::exchange::{self, Answer, NoAnswer};
+use crate::upstream::exchange::{self, Answer, NoAnswer, Patience};
 use crate::upstream::plan::{Asked, Plan};
 use crate::upstream::relay::{self, Memory};
 use crate::{clock, fault, log, reply};
@@ -165,8 +166,11 @@ async fn forward(
         }
     }
     let mut departure = Departure::of(&asked.incoming.request);
-    let first_byte = Millis::from(settings.upstream_first_byte_ms);
-    let answer = match exchange::send(&plan, first_byte, &mut departure).await {
+    let patience = Patience {
+        first_byte: Duration::from_millis(settings.upstream_first_byte_ms.into()),
+        max_body_bytes: settings.max_body_bytes,
+    };
+    let answer = match exchange::send(&mut plan, patience, &mut departure).await {
         Ok(answer) => answer,
         Err(NoAnswer::ClientLeft) => {
             settlement.end(failed(499, "client_left"));

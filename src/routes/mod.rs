@@ -92,10 +92,17 @@ pub async fn answer(request: Request, env: worker::Env, events: worker::Context)
     let incoming = Incoming::new(request);
     let context = Context::new(env).within(events);
     let answered = AssertUnwindSafe(dispatch(&incoming, &context)).catch_unwind().await;
-    let response = answered.unwrap_or_else(|_| Err(Error::Internal)).unwrap_or_else(|error| {
-        log::early(&incoming, error.status(), Some(error.code()));
-        reply::error(&error)
-    });
+    let response = match answered {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => {
+            log::early(&incoming, error.status(), Some(error.code()));
+            reply::error(&error)
+        }
+        Err(_) => {
+            log::fault("a request panicked", &incoming.request_id);
+            reply::error(&Error::Internal)
+        }
+    };
     reply::set(&response.headers(), "x-request-id", &incoming.request_id);
     cors::decorate(&incoming, &context, &response);
     response

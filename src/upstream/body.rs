@@ -1,9 +1,8 @@
 //! A request's body: read whole where it must be, else passed on as it comes.
 
-use std::cell::Cell;
-use std::rc::Rc;
-
-use futures::{StreamExt, TryStreamExt};
+use futures::channel::oneshot;
+use futures::future::pending;
+use futures::{StreamExt, TryStreamExt, stream};
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 use wasm_streams::ReadableStream;
@@ -15,25 +14,19 @@ use crate::incoming::Incoming;
 pub enum Body {
     /// None.
     Empty,
-    /// As it comes; the size of a body that didn't say its own is watched.
-    Stream(web_sys::ReadableStream, SizeWatch),
+    /// As it comes.
+    Stream(web_sys::ReadableStream),
     /// These bytes, as often as need be.
     Bytes(Uint8Array),
 }
 
-/// Whether a streamed body turned out too large.
-#[derive(Clone)]
-pub struct SizeWatch {
-    /// The most bytes that it may have.
-    pub limit: u64,
-    tripped: Rc<Cell<bool>>,
-}
-
-impl SizeWatch {
-    /// Whether it did.
-    pub fn has_tripped(&self) -> bool {
-        self.tripped.get()
-    }
+/// Why an upload can't go on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum UploadFailure {
+    /// It grew over the limit.
+    TooLarge,
+    /// The client broke off.
+    ClientLeft,
 }
 
 /// Checks the size that a request says its body has.
@@ -52,25 +45,38 @@ fn declared_length(incoming: &Incoming) -> Option<u64> {
     incoming.header("content-length").and_then(|text| text.trim().parse().ok())
 }
 
-/// The body as it comes.
-pub fn streamed(incoming: &Incoming, limit: u64) -> Body {
-    let Some(stream) = incoming.request.body() else { return Body::Empty };
-    let watch = SizeWatch { limit, tripped: Rc::default() };
+/// The body as it comes, and word of its failure if it didn't declare a length.
+///
+/// A stream that fails is never ended: the runtime would close the upload as if it were whole. It
+/// stands still, and whoever hears of the failure aborts the exchange.
+pub fn streamed(
+    incoming: &Incoming,
+    limit: u64,
+) -> (Body, Option<oneshot::Receiver<UploadFailure>>) {
+    let Some(stream) = incoming.request.body() else { return (Body::Empty, None) };
     if declared_length(incoming).is_some() {
         // The runtime holds the client to the length that it declared.
-        return Body::Stream(stream, watch);
+        return (Body::Stream(stream), None);
     }
-    let (mut seen, tripped) = (0_u64, watch.tripped.clone());
-    let counted = ReadableStream::from_raw(stream).into_stream().map(move |chunk| {
-        let chunk = chunk?;
-        seen = seen.saturating_add(u64::from(chunk.unchecked_ref::<Uint8Array>().length()));
-        if seen > limit {
-            tripped.set(true);
-            return Err(JsValue::from_str("the request is too large"));
-        }
-        Ok(chunk)
-    });
-    Body::Stream(ReadableStream::from_stream(counted).into_raw(), watch)
+    let (failed, failure) = oneshot::channel();
+    let chunks = ReadableStream::from_raw(stream).into_stream();
+    let counted =
+        stream::unfold((chunks, 0, failed), move |(mut chunks, seen, failed)| async move {
+            let problem = match chunks.next().await? {
+                Ok(chunk) => {
+                    let seen = seen + u64::from(chunk.unchecked_ref::<Uint8Array>().length());
+                    if seen <= limit {
+                        return Some((Ok(chunk), (chunks, seen, failed)));
+                    }
+                    UploadFailure::TooLarge
+                }
+                Err(_) => UploadFailure::ClientLeft,
+            };
+            // Nobody hears of it only where the exchange is over already.
+            let _ = failed.send(problem);
+            pending().await
+        });
+    (Body::Stream(ReadableStream::from_stream(counted).into_raw()), Some(failure))
 }
 
 /// The whole body.

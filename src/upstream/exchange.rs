@@ -1,16 +1,16 @@
 //! Sending a request upstream, and waiting for the answer's head.
 
-use std::pin::pin;
 use std::time::Duration;
 
-use domain::clock::Millis;
-use futures::future::{Either, select};
+use futures::channel::oneshot;
+use futures::future::pending;
+use futures::{FutureExt, select_biased};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, AbortSignal, RequestInit, RequestRedirect, Response};
 use worker::Delay;
 
-use super::body::Body;
+use super::body::{Body, UploadFailure};
 use super::departure::Departure;
 use super::plan::Plan;
 use crate::error::Error;
@@ -37,18 +37,28 @@ impl From<Error> for NoAnswer {
     }
 }
 
+/// How long the upstream has to begin its answer, and how large a body may be.
+#[derive(Clone, Copy)]
+pub struct Patience {
+    /// Until the answer's head.
+    pub first_byte: Duration,
+    /// The most bytes of a body.
+    pub max_body_bytes: u64,
+}
+
 /// Sends the request and waits until the answer begins, the time is up, or the client leaves.
 ///
 /// # Errors
 /// [`NoAnswer`]; the exchange is ended then.
 pub async fn send(
-    plan: &Plan,
-    first_byte: Millis,
+    plan: &mut Plan,
+    patience: Patience,
     departure: &mut Departure,
 ) -> Result<Answer, NoAnswer> {
     let controller = AbortController::new().map_err(|_| Error::Internal)?;
     let signal = controller.signal();
-    let waiting = async {
+    let upload = plan.upload.take();
+    let answered = async {
         match attempt(plan, &signal).await {
             // The runtime has one word for "refused" and "broken off", so whether the upstream got
             // the request can't be known: only what may be done twice is tried twice.
@@ -58,25 +68,37 @@ pub async fn send(
             other => other,
         }
     };
-    let patience = Delay::from(Duration::from_millis(first_byte.unsigned_abs()));
-    let waiting = pin!(waiting);
-    let in_time = select(waiting, patience);
-    let failure = match select(in_time, departure).await {
-        Either::Left((Either::Left((Ok(response), _)), _)) => {
-            return match status_error(&response) {
-                None => Ok(Answer { response, controller }),
-                Some(error) => {
-                    controller.abort();
-                    Err(error.into())
-                }
-            };
-        }
-        Either::Left((Either::Left((Err(_), _)), _)) => failed_to_send(plan).into(),
-        Either::Left((Either::Right(_), _)) => Error::UpstreamTimeout.into(),
-        Either::Right(_) => NoAnswer::ClientLeft,
+    let ended = select_biased! {
+        failure = upload_failure(upload).fuse() => Err(match failure {
+            UploadFailure::ClientLeft => NoAnswer::ClientLeft,
+            UploadFailure::TooLarge => {
+                Error::RequestTooLarge { limit: patience.max_body_bytes }.into()
+            }
+        }),
+        () = departure.fuse() => Err(NoAnswer::ClientLeft),
+        answer = answered.fuse() => match answer {
+            Ok(response) => status_error(&response).map_or(Ok(response), |error| Err(error.into())),
+            Err(_) => Err(Error::UpstreamUnreachable.into()),
+        },
+        () = Delay::from(patience.first_byte).fuse() => Err(Error::UpstreamTimeout.into()),
     };
-    controller.abort();
-    Err(failure)
+    match ended {
+        Ok(response) => Ok(Answer { response, controller }),
+        Err(failure) => {
+            controller.abort();
+            Err(failure)
+        }
+    }
+}
+
+/// Ends when the upload fails, and not before.
+async fn upload_failure(upload: Option<oneshot::Receiver<UploadFailure>>) -> UploadFailure {
+    if let Some(upload) = upload
+        && let Ok(failure) = upload.await
+    {
+        return failure;
+    }
+    pending().await
 }
 
 async fn attempt(plan: &Plan, signal: &AbortSignal) -> Result<Response, JsValue> {
@@ -87,7 +109,7 @@ async fn attempt(plan: &Plan, signal: &AbortSignal) -> Result<Response, JsValue>
     init.set_redirect(RequestRedirect::Manual);
     match &plan.body {
         Body::Empty => {}
-        Body::Stream(stream, _) => init.set_body(stream),
+        Body::Stream(stream) => init.set_body(stream),
         Body::Bytes(bytes) => init.set_body(bytes),
     }
     fetch(&plan.url, &init).await
@@ -99,15 +121,6 @@ async fn attempt(plan: &Plan, signal: &AbortSignal) -> Result<Response, JsValue>
 /// What it throws: nothing was answered.
 pub async fn fetch(url: &str, init: &RequestInit) -> Result<Response, JsValue> {
     JsFuture::from(global_fetch(url, init)?).await?.dyn_into()
-}
-
-fn failed_to_send(plan: &Plan) -> Error {
-    match &plan.body {
-        Body::Stream(_, watch) if watch.has_tripped() => {
-            Error::RequestTooLarge { limit: watch.limit }
-        }
-        _ => Error::UpstreamUnreachable,
-    }
 }
 
 /// The answers that are not passed on: redirects, and a tunnel's word for a timeout.

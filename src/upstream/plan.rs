@@ -5,11 +5,12 @@ use domain::identity::Caller;
 use domain::meter::Endpoint;
 use domain::settings::{AgentSettings, Settings, UpstreamKind};
 use domain::{chat_body, keyed_hash, upstream_policy};
+use futures::channel::oneshot;
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::JsCast;
 use web_sys::{Headers, Response};
 
-use super::body::{self, Body};
+use super::body::{self, Body, UploadFailure};
 use crate::error::Error;
 use crate::incoming::Incoming;
 use crate::reply::set;
@@ -38,6 +39,8 @@ pub struct Plan {
     pub headers: Headers,
     /// With which body.
     pub body: Body,
+    /// Tells of an upload that can't go on.
+    pub upload: Option<oneshot::Receiver<UploadFailure>>,
     /// In which manner the answer comes.
     pub endpoint: Endpoint,
     /// Whether the answer's usage chunk is the gateway's own wish.
@@ -73,6 +76,7 @@ impl Plan {
             method: method.to_owned(),
             headers: forwarded_headers(incoming)?,
             body: Body::Empty,
+            upload: None,
             endpoint: upstream_policy::endpoint(method, &asked.path),
             strip_usage: false,
             model: None,
@@ -99,7 +103,7 @@ impl Plan {
         set(&self.headers, "authorization", own_key.expose());
         set(&self.headers, "x-forwarded-user", asked.caller.user_id.as_str());
         if self.endpoint != Endpoint::ChatCompletions {
-            self.body = body::streamed(asked.incoming, settings.max_body_bytes);
+            (self.body, self.upload) = body::streamed(asked.incoming, settings.max_body_bytes);
             return Ok(());
         }
         let bytes = body::read(asked.incoming, settings.max_body_bytes).await?;
