@@ -14,6 +14,7 @@ shift
 exec 3<&0
 
 inside='mount --bind "$0" /etc/hosts && exec "$@"'
+ending=KILL
 spaces='--mount --pid --fork --kill-child=KILL --mount-proc'
 # shellcheck disable=SC2086 # the options are words of their own
 if unshare $spaces true 2>/dev/null; then
@@ -22,21 +23,19 @@ elif unshare --map-root-user $spaces true 2>/dev/null; then
     unshare --map-root-user $spaces sh -c "$inside" "$hosts" "$@" &
 else
     echo "run.sh: no private namespaces here: OpenClaw may look up names outside" >&2
+    # Asked to, OpenClaw ends what it started.
+    ending=TERM
     "$@" &
 fi
 child=$!
 
-# KILL for the process that holds the namespaces ends all that is in them; without namespaces
-# OpenClaw is asked first, so that it can end what it started.
+# KILL for the process that holds the namespaces ends all that is in them.
 (
     cat >/dev/null
-    kill -TERM "$child" 2>/dev/null
-    for _ in 1 2 3 4 5 6 7 8 9 10; do
-        kill -0 "$child" 2>/dev/null || exit 0
-        sleep 0.1
-    done
-    kill -KILL "$child" 2>/dev/null
-) <&3 &
+    kill "-$ending" "$child"
+    sleep 5
+    kill -KILL "$child"
+) <&3 2>/dev/null &
 watcher=$!
 
 wait "$child"

@@ -22,6 +22,12 @@ mod ledger;
 mod limits;
 mod long;
 mod measures;
+mod openclaw;
+mod openclaw_bodies;
+mod openclaw_conversations;
+mod openclaw_isolation;
+mod openclaw_siege;
+mod openclaw_trouble;
 mod operator;
 mod paths;
 mod proxying;
@@ -53,6 +59,11 @@ fn main() -> ExitCode {
         hostile::tests(),
         clients::tests(),
         measures::tests(),
+        openclaw::tests(),
+        openclaw_conversations::tests(),
+        openclaw_bodies::tests(),
+        openclaw_isolation::tests(),
+        openclaw_trouble::tests(),
     ];
     runner::run(lists.into_iter().flatten().collect())
 }

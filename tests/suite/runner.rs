@@ -68,6 +68,7 @@ pub fn run(mut tests: Vec<Test>) -> ExitCode {
     let trials = tests.into_iter().map(|test| trial(test, &runtime, &seats)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     shared::stop();
+    crate::openclaw::stop();
     conclusion.exit_code()
 }
 

@@ -1,0 +1,262 @@
+//! A real OpenClaw as a child process, with a state folder of its own and no way out.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OpenFlags};
+use serde_json::{Value, json};
+
+use crate::openclaw_install;
+
+/// The bearer that this OpenClaw asks for.
+pub const TOKEN: &str = "openclaw-token-for-tests";
+
+/// How long it may take until `/readyz` says so: 5 to 12 s were measured.
+const START: Duration = Duration::from_secs(90);
+
+/// How long a changed setting may take to be in force: 0.6 s were measured.
+const RELOAD: Duration = Duration::from_secs(15);
+
+/// The names that OpenClaw looks up by itself, sent to loopback.
+const HOSTS: &str = "127.0.0.1 localhost catalog.openclaw.ai clawhub.ai telemetry.openclaw.ai\n";
+
+/// A running OpenClaw; dropping it ends it with all that it started.
+pub struct OpenClaw {
+    folder: tempfile::TempDir,
+    port: u16,
+    settings: Value,
+    process: Mutex<Child>,
+}
+
+impl OpenClaw {
+    /// Installs OpenClaw where needed, starts it with the model provider at `provider`, a base URL
+    /// with `/v1`, and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it doesn't start; the message has the end of what it wrote.
+    pub async fn start(provider: &str) -> Self {
+        let provider = provider.to_owned();
+        let openclaw = tokio::task::spawn_blocking(move || Self::spawn(&provider)).await.unwrap();
+        openclaw.ready().await;
+        openclaw
+    }
+
+    fn spawn(provider: &str) -> Self {
+        let program = openclaw_install::openclaw();
+        let folder = tempfile::tempdir().expect("a folder for OpenClaw's state");
+        let port = free_port();
+        let settings = settings(port, provider, folder.path());
+        for name in ["home", "state"] {
+            let path = folder.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).unwrap();
+        }
+        std::fs::write(folder.path().join("hosts"), HOSTS).unwrap();
+        write_settings(&folder.path().join("openclaw.json"), &settings);
+        let log = std::fs::File::create(folder.path().join("output.log")).unwrap();
+        let process = Command::new(openclaw_install::folder().join("run.sh"))
+            .arg(folder.path().join("hosts"))
+            .arg(crate::node_tool("node"))
+            .arg(program)
+            .args(["gateway", "run", "--port", &port.to_string()])
+            .env_clear()
+            .env("PATH", openclaw_install::path())
+            .env("HOME", folder.path().join("home"))
+            .env("OPENCLAW_STATE_DIR", folder.path().join("state"))
+            .env("OPENCLAW_CONFIG_PATH", folder.path().join("openclaw.json"))
+            .envs([
+                ("OPENCLAW_SKIP_CHANNELS", "1"),
+                ("OPENCLAW_NO_AUTO_UPDATE", "1"),
+                ("OPENCLAW_DISABLE_BONJOUR", "1"),
+                ("OPENCLAW_NO_RESPAWN", "1"),
+                ("DO_NOT_TRACK", "1"),
+            ])
+            .current_dir(folder.path())
+            // Ctrl-C is for the suite, which ends it in good order.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("run.sh starts");
+        Self { folder, port, settings, process: Mutex::new(process) }
+    }
+
+    async fn ready(&self) {
+        let client = crate::gateway::client();
+        let began = Instant::now();
+        loop {
+            let asked = client.get(format!("{}/readyz", self.url())).send().await;
+            if asked.is_ok_and(|answer| answer.status() == 200) {
+                return;
+            }
+            let ended = self.process.lock().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "OpenClaw ended with {ended:?}:\n{}", self.output());
+            assert!(began.elapsed() < START, "OpenClaw is not ready:\n{}", self.output());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Its base URL, without `/v1`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it keeps its state.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// What its main agent has on disk: each session's key, and all texts of its transcript.
+    #[must_use]
+    pub fn sessions(&self) -> BTreeMap<String, String> {
+        let file = self.state().join("agents/main/agent/openclaw-agent.sqlite");
+        let connection =
+            Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        connection.busy_timeout(Duration::from_secs(10)).unwrap();
+        let mut statement = connection
+            .prepare(
+                "select node.session_key, coalesce(group_concat(said.c0, char(10)), '')
+                 from session_nodes node
+                 left join session_windows using (session_key)
+                 left join session_transcript_fts_content said on said.c1 = session_id
+                 group by node.session_key",
+            )
+            .unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    /// All that it wrote so far.
+    #[must_use]
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("output.log")).unwrap_or_default()
+    }
+
+    /// Puts `changes` over the settings that it started with (null removes) and waits until they
+    /// are in force. OpenClaw reads its file anew by itself; requests that run go on.
+    ///
+    /// # Panics
+    /// When OpenClaw doesn't take them.
+    pub async fn configure(&self, changes: &Value) {
+        let mut settings = self.settings.clone();
+        merge(&mut settings, changes);
+        let file = self.folder.path().join("openclaw.json");
+        let known: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        if known == settings {
+            return;
+        }
+        let reloads = || self.output().matches("config hot reload applied").count();
+        let before = reloads();
+        write_settings(&file, &settings);
+        let what = format!("reload of OpenClaw's settings for {changes}");
+        crate::wait_for(&what, RELOAD, || (reloads() > before).then_some(())).await;
+    }
+
+    /// Ends it with all that it started. Nothing happens the second time.
+    pub fn stop(&self) {
+        let mut process = self.process.lock().unwrap();
+        drop(process.stdin.take());
+        process.wait().ok();
+    }
+}
+
+impl Drop for OpenClaw {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The settings that docs/openclaw.md recommends, for a provider on loopback.
+fn settings(port: u16, provider: &str, folder: &Path) -> Value {
+    json!({
+        "gateway": {
+            "mode": "local",
+            "port": port,
+            "bind": "loopback",
+            "auth": { "mode": "token", "token": TOKEN },
+            "trustedProxies": ["127.0.0.1"],
+            "http": { "endpoints": {
+                "chatCompletions": { "enabled": true },
+                "responses": {
+                    "enabled": true,
+                    "files": { "allowUrl": false },
+                    "images": { "allowUrl": false },
+                },
+            } },
+        },
+        "tools": { "deny": ["*"] },
+        "plugins": { "entries": {
+            "memory-core": { "config": { "dreaming": { "enabled": false } } },
+        } },
+        "agents": { "defaults": { "model": { "primary": "stub/stub-1" } } },
+        "models": {
+            "mode": "merge",
+            "catalogRefresh": { "enabled": false },
+            "providers": { "stub": provider_settings(provider, "sk-of-the-operator") },
+        },
+        "memory": { "search": {
+            "provider": "openai-compatible",
+            "model": "stub-embedding",
+            "remote": { "baseUrl": provider, "apiKey": "sk-of-the-operator" },
+        } },
+        "update": { "checkOnStart": false },
+        "logging": { "file": folder.join("openclaw.log") },
+    })
+}
+
+/// One entry of `models.providers`: an OpenAI-compatible provider with one model, `stub-1`.
+#[must_use]
+pub fn provider_settings(base_url: &str, key: &str) -> Value {
+    json!({
+        "baseUrl": base_url,
+        "apiKey": key,
+        "api": "openai-completions",
+        "models": [{
+            "id": "stub-1",
+            "name": "stub",
+            "reasoning": false,
+            "input": ["text"],
+            "cost": { "input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0 },
+            "contextWindow": 120_000,
+            "maxTokens": 8192,
+        }],
+    })
+}
+
+/// Members of `changes` replace those of `settings`, null removes them, objects are merged.
+fn merge(settings: &mut Value, changes: &Value) {
+    let (Some(object), Some(changes)) = (settings.as_object_mut(), changes.as_object()) else {
+        *settings = changes.clone();
+        return;
+    };
+    for (name, change) in changes {
+        if change.is_null() {
+            object.remove(name);
+        } else {
+            merge(object.entry(name).or_insert_with(|| json!({})), change);
+        }
+    }
+}
+
+/// Replaces the file in one step, readable by its owner alone: OpenClaw asks for both.
+fn write_settings(file: &Path, settings: &Value) {
+    let new = file.with_extension("new");
+    let mut options = std::fs::OpenOptions::new();
+    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&new).unwrap();
+    serde_json::to_writer_pretty(opened, settings).unwrap();
+    std::fs::rename(&new, file).unwrap();
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
