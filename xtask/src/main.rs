@@ -31,7 +31,8 @@ struct Arguments {
 enum Command {
     /// Install what is missing: Node packages, the Wasm toolchain, the build tools.
     ///
-    /// Everything goes below target/ and `node_modules`/. The other commands do this by themselves; a
+    /// Everything goes below target/ and into the folder of the Node packages. The other commands do
+    /// this by themselves; a
     /// second run takes no time.
     Setup,
     /// Build the Worker's Wasm with optimisations.

@@ -64,7 +64,8 @@ fn checks() -> Vec<Command> {
         command.args(words.split(' '));
         command
     };
-    let mut documentation = cargo("doc --locked --workspace --no-deps --quiet");
+    let mut documentation =
+        cargo("doc --locked --workspace --no-deps --document-private-items --quiet");
     documentation.env("RUSTDOCFLAGS", "-D warnings");
     vec![
         cargo("fmt --all --check"),
