@@ -17,7 +17,6 @@ use crate::workspace;
 
 pub use build_tools::{WASM_BINDGEN, WORKER_BUILD, program as build_tool};
 pub use node_packages::check_node;
-pub use python::interpreter as python;
 pub use wasm_toolchain::{RUST_VERSION, WasmToolchain};
 
 /// What the build and `serve` need.

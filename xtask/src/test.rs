@@ -87,7 +87,6 @@ fn tests(filter: Option<&str>, built: bool) -> Result<Command> {
     }
     command.args(filter);
     command.env("GATEWAY_XTASK", std::env::current_exe().context("where is xtask?")?);
-    command.env("GATEWAY_PYTHON", setup::python());
     command.env("PATH", workspace::path_with(&[workspace::root().join("node_modules/.bin")])?);
     Ok(command)
 }

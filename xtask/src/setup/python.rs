@@ -15,7 +15,7 @@ const ADVICE: &str = "The suite runs the official Python client. Install Python 
      command again.";
 
 /// The interpreter that has the packages.
-pub fn interpreter() -> PathBuf {
+fn interpreter() -> PathBuf {
     workspace::root().join("target/python/bin/python")
 }
 
