@@ -1,6 +1,6 @@
 //! The way of an answer back to the client: chunk by chunk, metered, settled at its end.
 
-use std::pin::Pin;
+use std::pin::pin;
 use std::time::Duration;
 
 use domain::clock::Millis;
@@ -8,7 +8,7 @@ use domain::entry::Outcome;
 use domain::meter::{Answer as Metered, Format, Meter, Output, TokensSource};
 use domain::session::messages::Remember;
 use domain::upstream_policy;
-use futures::future::{Either, select};
+use futures::future::{Either, pending, select};
 use futures::{StreamExt, stream};
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
@@ -71,8 +71,8 @@ pub fn respond(
                 meter: Meter::new(metered),
                 is_metered: is_ok && format != Format::Opaque,
                 status,
-                silence: silence_of(PING_AFTER),
-                last_chunk: clock::reading(),
+                is_event_stream: format == Format::EventStream,
+                last_sign: clock::reading(),
                 memory: memory.filter(|_| is_ok),
                 held: Vec::new(),
                 settlement: Some(settlement),
@@ -104,8 +104,9 @@ struct Relay {
     /// Whether the meter has anything to read; what it has not passes without a copy.
     is_metered: bool,
     status: u16,
-    silence: Pin<Box<Delay>>,
-    last_chunk: Millis,
+    /// When the client was last sent anything.
+    last_sign: Millis,
+    is_event_stream: bool,
     /// Set until the answer's id is known and remembered; until then chunks are held.
     memory: Option<Memory>,
     held: Vec<u8>,
@@ -119,20 +120,36 @@ impl Relay {
     async fn next(&mut self) -> Option<Result<JsValue, JsValue>> {
         self.settlement.as_ref()?;
         loop {
-            match select(self.chunks.next(), &mut self.silence).await {
+            let ping_due = pin!(self.ping_due());
+            match select(self.chunks.next(), ping_due).await {
                 Either::Left((Some(Ok(chunk)), _)) => {
-                    self.last_chunk = clock::reading();
+                    self.last_sign = clock::reading();
                     if let Some(chunk) = self.pass(chunk.unchecked_into()).await {
                         return Some(Ok(chunk));
                     }
                 }
                 Either::Left((Some(Err(error)), _)) => return Some(self.break_off(error)),
                 Either::Left((None, _)) => return self.finish().await,
-                Either::Right(_) => {
-                    if let Some(ping) = self.ping() {
+                Either::Right(((), _)) => {
+                    self.last_sign = clock::reading();
+                    if let Some(ping) = self.meter.ping() {
                         return Some(Ok(to_js(ping)));
                     }
                 }
+            }
+        }
+    }
+
+    /// Ends when a stream of events has been silent for so long that a ping is due. A new timer
+    /// each time: one wakes only the task that first waited for it, and each chunk is a task.
+    fn ping_due(&self) -> impl Future<Output = ()> + use<> {
+        let pings = self.is_event_stream && self.memory.is_none();
+        let rest = PING_AFTER - (clock::reading() - self.last_sign).clamp(0, PING_AFTER);
+        async move {
+            if pings {
+                Delay::from(Duration::from_millis(rest.unsigned_abs())).await;
+            } else {
+                pending().await
             }
         }
     }
@@ -183,14 +200,6 @@ impl Relay {
         if last_words.is_empty() { Err(error) } else { Ok(to_js(&last_words)) }
     }
 
-    /// A ping, if the silence was long enough and the stream is between two events.
-    fn ping(&mut self) -> Option<&'static [u8]> {
-        let silent_for = (clock::reading() - self.last_chunk).max(0);
-        let is_due = silent_for >= PING_AFTER;
-        self.silence = silence_of(if is_due { PING_AFTER } else { PING_AFTER - silent_for });
-        if is_due && self.memory.is_none() { self.meter.ping() } else { None }
-    }
-
     fn settle(&mut self, status: u16, code: Option<&str>) {
         let Some(settlement) = self.settlement.take() else { return };
         let tally = self.meter.tally();
@@ -219,10 +228,6 @@ impl Memory {
             log::fault("an answer was not remembered", &self.user_id);
         }
     }
-}
-
-fn silence_of(pause: Millis) -> Pin<Box<Delay>> {
-    Box::pin(Delay::from(Duration::from_millis(pause.unsigned_abs())))
 }
 
 fn to_js(bytes: &[u8]) -> JsValue {

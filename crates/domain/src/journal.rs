@@ -66,6 +66,14 @@ impl Journal {
         Self { slots, last_position, flushed, sent, settled, flush_due, failures: 0 }
     }
 
+    /// Takes every time for earlier, after the clock has stepped back.
+    pub fn move_back(&mut self, step: Millis) {
+        for time in self.settled.iter_mut().filter_map(|row| row.admitted_at.as_mut()) {
+            *time -= step;
+        }
+        self.flush_due = self.flush_due.map(|due| due - step);
+    }
+
     /// A slot for a new row.
     pub fn take_slot(&mut self, now: Millis) -> i64 {
         let outside = |admitted_at: Millis| admitted_at <= now - MINUTE;

@@ -61,9 +61,11 @@ impl SlidingWindow {
         self.admitted.push_back(now);
     }
 
-    /// Forgets every admission.
-    pub fn clear(&mut self) {
-        self.admitted.clear();
+    /// Takes every admission for earlier, after the clock has stepped back.
+    pub fn move_back(&mut self, step: Millis) {
+        for time in &mut self.admitted {
+            *time -= step;
+        }
     }
 }
 
@@ -72,7 +74,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::clock::SteadyClock;
+    use crate::clock::ClockWatch;
 
     const RATE: Rate = Rate { limit: 50, window: MINUTE };
 
@@ -112,18 +114,19 @@ mod tests {
             readings in prop::collection::vec((-80_i64..120, any::<bool>()), 1..200),
         ) {
             let rate = Rate { limit, window: span };
-            let (mut clock, mut window) = (SteadyClock::default(), SlidingWindow::default());
-            let (mut wall, mut log) = (10_000, Vec::new());
+            let (mut now, mut log) = (10_000, Vec::new());
+            let (mut clock, mut window) = (ClockWatch::new(now), SlidingWindow::default());
             for (step, restart) in readings {
-                wall += step;
+                now += step;
                 if restart {
                     // The process dies: what was in memory is gone, what was stored is not.
-                    clock = SteadyClock::default();
-                    let now = clock.at(wall);
+                    clock = ClockWatch::new(now);
                     log = log.into_iter().map(|time: Millis| time.min(now)).collect();
                     window = SlidingWindow::restore(log.iter().copied(), now);
                 }
-                let now = clock.at(wall);
+                let back = clock.step_back(now);
+                window.move_back(back);
+                log = log.into_iter().map(|time| time - back).collect();
                 let wait = window.next_free(rate, now);
                 prop_assert_eq!(wait > 0, would_break(&log, rate, now));
                 if wait > 0 {

@@ -167,20 +167,32 @@ impl UserSession {
     fn turn<R>(&self, decide: impl FnOnce(&mut Session, Millis) -> (R, Vec<Change>)) -> Result<R> {
         let turn = || {
             let mut held = self.session.borrow_mut();
-            let reading = clock::reading();
-            if held.is_none() {
-                *held = Some(Session::restore(self.store.load()?, reading));
+            let now = clock::reading();
+            let session = match held.take() {
+                Some(session) => held.insert(session),
+                None => {
+                    let (session, changes) = Session::restore(self.store.load()?, now);
+                    self.apply(changes)?;
+                    held.insert(session)
+                }
+            };
+            if let Some(change) = session.observe(now) {
+                // The alarm was set by the clock as it was.
+                self.alarm.take();
+                self.store.apply(change)?;
             }
-            let session = held.as_mut().ok_or("the session was not read")?;
-            let now = session.now(reading);
             let (reply, changes) = decide(session, now);
-            changes.into_iter().try_for_each(|change| self.store.apply(change))?;
+            self.apply(changes)?;
             if let Some(wake) = session.next_wake() {
                 self.wake_at(wake, now)?;
             }
             Ok(reply)
         };
         turn().inspect_err(|_| self.forget())
+    }
+
+    fn apply(&self, changes: Vec<Change>) -> Result<()> {
+        changes.into_iter().try_for_each(|change| self.store.apply(change))
     }
 
     /// Throws the memory away: the disk is right.

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use domain::clock::Millis;
 use domain::entry::Entry;
 use domain::session::messages::KeyRecord;
-use domain::session::{Change, Remembered, RowState, Stored, StoredRow};
+use domain::session::{Change, LEASE, Remembered, RowState, Stored, StoredRow};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use worker::{Result, SqlStorage, SqlStorageValue};
@@ -92,6 +92,18 @@ impl Store {
                 "delete from journal where slot in (select value from json_each(?))",
                 vec![json(&slots)?],
             ),
+            Change::MoveBack(step) => {
+                let journal = "update journal set admitted_at = admitted_at - ?1,
+                    lease_until = lease_until - ?1";
+                self.write(journal, vec![step.into()])?;
+                self.write("update responses set at = at - ?", vec![step.into()])
+            }
+            Change::NotAfter(now) => {
+                let journal = "update journal set admitted_at = min(admitted_at, ?1),
+                    lease_until = min(lease_until, ?2)";
+                self.write(journal, vec![now.into(), (now + LEASE).into()])?;
+                self.write("update responses set at = min(at, ?)", vec![now.into()])
+            }
             Change::Flushed(position) => self
                 .write("update meta set value = ? where name = 'flushed'", vec![position.into()]),
             Change::Remember(slot, Remembered { response_id, session_key, at }) => self.write(

@@ -15,7 +15,7 @@ use self::messages::{
     Admission, Admit, KeyRecord, Permit, Reason, Refusal, Remember, Settle, Standing,
 };
 pub use self::responses::{Remembered, Responses};
-use crate::clock::{Millis, SteadyClock};
+use crate::clock::{ClockWatch, Millis};
 use crate::entry::{Entry, Outcome};
 use crate::journal::{Journal, Settled};
 use crate::refusals::RefusalLog;
@@ -74,6 +74,10 @@ pub enum Change {
         /// When the lease ends now.
         lease_until: Millis,
     },
+    /// The clock has stepped back: every time is earlier by so much.
+    MoveBack(Millis),
+    /// No time is later than this one, and no lease ends later than one that begins now.
+    NotAfter(Millis),
     /// D1 has every row up to this position.
     Flushed(i64),
     /// An answer to continue from.
@@ -95,6 +99,19 @@ pub struct Stored {
     pub keys: Vec<KeyRecord>,
     /// The answers to continue from, by slot.
     pub responses: Vec<(usize, Remembered)>,
+}
+
+impl Stored {
+    /// Whether anything is stored that lies in the future.
+    fn is_ahead_of(&self, now: Millis) -> bool {
+        let admitted = self.rows.iter().filter_map(|row| row.admitted_at);
+        let leases = self.rows.iter().filter_map(|row| match row.state {
+            RowState::Open { lease_until, .. } => Some(lease_until - LEASE),
+            RowState::Settled(_) => None,
+        });
+        let answers = self.responses.iter().map(|(_, answer)| answer.at);
+        admitted.chain(leases).chain(answers).any(|time| time > now)
+    }
 }
 
 /// A row of the journal, as far as decisions need it.
@@ -130,9 +147,9 @@ struct Lease {
 }
 
 /// One user's state.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Session {
-    clock: SteadyClock,
+    clock: ClockWatch,
     keys: Vec<KeyRecord>,
     window: SlidingWindow,
     leases: BTreeMap<String, Lease>,
@@ -142,11 +159,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// Rebuilds the state at a reading of the wall clock.
+    /// Rebuilds the state. A stored time in the future counts as now, and is written so: else it
+    /// would count as now again after the next restart, and again.
     #[must_use]
-    pub fn restore(stored: Stored, reading: Millis) -> Self {
-        let mut clock = SteadyClock::default();
-        let now = clock.at(reading);
+    pub fn restore(stored: Stored, now: Millis) -> (Self, Vec<Change>) {
+        let is_ahead = stored.is_ahead_of(now);
         let window = SlidingWindow::restore(stored.rows.iter().filter_map(|r| r.admitted_at), now);
         let (mut settled, mut leases) = (Vec::new(), BTreeMap::new());
         for StoredRow { slot, admitted_at, state } in stored.rows {
@@ -162,20 +179,32 @@ impl Session {
                 }
             }
         }
-        Self {
-            clock,
+        let session = Self {
+            clock: ClockWatch::new(now),
             keys: stored.keys,
             window,
             leases,
             journal: Journal::restore(stored.slots, stored.flushed, settled, now),
             refusals: RefusalLog::default(),
             responses: Responses::restore(stored.responses, now),
-        }
+        };
+        (session, is_ahead.then_some(Change::NotAfter(now)).into_iter().collect())
     }
 
-    /// The object's time at a reading of the wall clock.
-    pub fn now(&mut self, reading: Millis) -> Millis {
-        self.clock.at(reading)
+    /// Looks at the wall clock. Comes before every decision, and is where a step back is dealt with.
+    pub fn observe(&mut self, now: Millis) -> Option<Change> {
+        let step = self.clock.step_back(now);
+        if step == 0 {
+            return None;
+        }
+        self.window.move_back(step);
+        self.journal.move_back(step);
+        self.responses.move_back(step);
+        for lease in self.leases.values_mut() {
+            lease.admitted_at -= step;
+            lease.until -= step;
+        }
+        Some(Change::MoveBack(step))
     }
 
     /// Decides on a request: proof, then what it continues from, then the window, then the

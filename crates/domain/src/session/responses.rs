@@ -37,6 +37,13 @@ impl Responses {
         Self { last, next_slot }
     }
 
+    /// Takes every answer for earlier, after the clock has stepped back.
+    pub fn move_back(&mut self, step: Millis) {
+        for answer in &mut self.last {
+            answer.at -= step;
+        }
+    }
+
     /// The session of an answer, if it may still be continued.
     #[must_use]
     pub fn session_of(&self, response_id: &str, now: Millis) -> Option<&str> {

@@ -70,6 +70,10 @@ impl Disk {
                     *lease_until = until;
                 }
                 Change::GiveUp(slots) => self.rows.retain(|slot, _| !slots.contains(slot)),
+                Change::MoveBack(step) => self.change_times(|time| time - step, |end| end - step),
+                Change::NotAfter(now) => {
+                    self.change_times(|time| time.min(now), |end| end.min(now + LEASE));
+                }
                 Change::Flushed(position) => self.stored.flushed = position,
                 Change::Remember(slot, answer) => self.stored.responses.push((slot, answer)),
                 Change::AddKey(key) => self.stored.keys.push(key),
@@ -77,10 +81,26 @@ impl Disk {
         }
     }
 
-    fn restart(&self, reading: Millis) -> Session {
+    fn restart(&mut self, now: Millis) -> Session {
         let rows = self.rows.values().map(|(row, _)| row.clone()).collect();
         let slots = self.rows.keys().max().copied().unwrap_or(0);
-        Session::restore(Stored { slots, rows, ..self.stored.clone() }, reading)
+        let stored = Stored { slots, rows, ..self.stored.clone() };
+        let (session, changes) = Session::restore(stored, now);
+        self.apply(changes);
+        session
+    }
+
+    /// Changes every stored time: of admissions and answers, and of the ends of leases.
+    fn change_times(&mut self, time: impl Fn(Millis) -> Millis, end: impl Fn(Millis) -> Millis) {
+        for (row, _) in self.rows.values_mut() {
+            row.admitted_at = row.admitted_at.map(&time);
+            if let RowState::Open { lease_until, .. } = &mut row.state {
+                *lease_until = end(*lease_until);
+            }
+        }
+        for (_, answer) in &mut self.stored.responses {
+            answer.at = time(answer.at);
+        }
     }
 
     /// What a flush would send: the rows after `flushed`, in their order.
@@ -102,7 +122,7 @@ impl Disk {
 
 #[test]
 fn the_window_comes_before_the_requests_in_flight() {
-    let mut session = Session::default();
+    let mut session = Session::restore(Stored::default(), 0).0;
     assert_eq!(reason(&session.admit(admit("a"), LIMITS, 0).0), None);
     assert_eq!(reason(&session.admit(admit("b"), LIMITS, 0).0), None);
     assert_eq!(reason(&session.admit(admit("c"), LIMITS, 0).0), Some(Reason::TooManyInFlight));
@@ -116,7 +136,7 @@ fn the_window_comes_before_the_requests_in_flight() {
 
 #[test]
 fn a_message_sent_twice_is_admitted_once() {
-    let mut session = Session::default();
+    let mut session = Session::restore(Stored::default(), 0).0;
     let (first, changes) = session.admit(admit("a"), LIMITS, 0);
     assert_eq!(changes.len(), 1);
     assert_eq!(session.admit(admit("a"), LIMITS, 0), (first, Vec::new()));
@@ -124,7 +144,7 @@ fn a_message_sent_twice_is_admitted_once() {
 
 #[test]
 fn a_lease_without_a_sign_of_life_ends_as_interrupted() {
-    let mut session = Session::default();
+    let mut session = Session::restore(Stored::default(), 0).0;
     let mut disk = Disk::default();
     disk.apply(session.admit(admit("a"), LIMITS, 0).1);
     disk.apply(session.renew("a", 30_000).1);
@@ -139,7 +159,7 @@ fn a_lease_without_a_sign_of_life_ends_as_interrupted() {
 
 #[test]
 fn only_the_users_own_keys_prove() {
-    let mut session = Session::default();
+    let mut session = Session::restore(Stored::default(), 0).0;
     let shown = |number| Admit { keys: vec![key(number)], ..admit("a") };
     let (admission, changes) = session.admit(shown(1), LIMITS, 0);
     let nothing = Refusal { reason: Reason::InvalidKey, standing: None };
@@ -158,7 +178,7 @@ fn only_the_users_own_keys_prove() {
 
 #[test]
 fn an_answer_is_continued_by_its_own_user() {
-    let mut session = Session::default();
+    let mut session = Session::restore(Stored::default(), 0).0;
     let next = |id: &str| Admit { previous_response_id: Some("r1".to_owned()), ..admit(id) };
     assert_eq!(
         reason(&session.admit(next("a"), LIMITS, 0).0),
@@ -175,9 +195,36 @@ fn an_answer_is_continued_by_its_own_user() {
 }
 
 #[test]
+fn a_step_back_outlives_a_restart() {
+    let limits = Limits { rate: Rate { limit: 1, window: MINUTE }, in_flight: 9 };
+    let hour = 60 * MINUTE;
+    let (mut session, mut disk) = (Session::restore(Stored::default(), hour).0, Disk::default());
+    disk.apply(session.admit(admit("a"), limits, hour).1);
+    disk.apply(session.observe(0).into_iter().collect());
+    let wait = Some(Reason::RateLimited { retry_after_ms: MINUTE });
+    assert_eq!(reason(&session.admit(admit("b"), limits, 0).0), wait);
+    // The object is evicted while its user waits as it was told to.
+    assert_eq!(reason(&disk.restart(MINUTE).admit(admit("c"), limits, MINUTE).0), None);
+}
+
+#[test]
+fn a_time_ahead_of_a_restarted_clock_counts_as_now_once() {
+    let limits = Limits { rate: Rate { limit: 1, window: MINUTE }, in_flight: 9 };
+    let mut disk = Disk::default();
+    let mut session = disk.restart(60 * MINUTE);
+    disk.apply(session.admit(admit("a"), limits, 60 * MINUTE).1);
+    let wait = Some(Reason::RateLimited { retry_after_ms: MINUTE });
+    assert_eq!(reason(&disk.restart(0).admit(admit("b"), limits, 0).0), wait);
+    let mut session = disk.restart(MINUTE);
+    assert_eq!(reason(&session.admit(admit("c"), limits, MINUTE).0), None);
+    assert_eq!(session.next_wake(), Some(LEASE), "the lease was cut to one that began at 0");
+}
+
+#[test]
 fn while_d1_is_away_old_refusals_fold_and_nothing_is_lost() {
     let limits = Limits { rate: Rate { limit: 1, window: MINUTE }, in_flight: 1 };
-    let (mut session, mut disk, mut now) = (Session::default(), Disk::default(), 0);
+    let (mut session, mut disk, mut now) =
+        (Session::restore(Stored::default(), 0).0, Disk::default(), 0);
     let asked = 15_000;
     for number in 0..asked {
         // Refusals of many minutes, each with a row of its own until it gets crowded.
@@ -248,13 +295,13 @@ proptest! {
     #[test]
     fn the_ledger_holds(events in prop::collection::vec(event(), 1..300)) {
         let limits = Limits { rate: Rate { limit: 12, window: MINUTE }, in_flight: 5 };
-        let (mut disk, mut wall) = (Disk::default(), 1_000_000);
-        let mut session = disk.restart(wall);
+        let (mut disk, mut now) = (Disk::default(), 1_000_000);
+        let mut session = disk.restart(now);
         let (mut open, mut answered): (Vec<String>, usize) = (Vec::new(), 0);
         let mut d1: (i64, Vec<Entry>) = (0, Vec::new());
         for (step, event) in events {
-            wall += step;
-            let now = session.now(wall);
+            now += step;
+            disk.apply(session.observe(now).into_iter().collect());
             let changes = match event {
                 Event::Admit => {
                     let request_id = format!("r{answered}");
@@ -273,7 +320,7 @@ proptest! {
                 Event::Restart => {
                     // Refusals that are being folded have not been answered yet.
                     disk.apply(session.fold(Vec::new(), Vec::new(), now).1);
-                    session = disk.restart(wall);
+                    session = disk.restart(now);
                     Vec::new()
                 }
                 Event::Wake => {
@@ -305,7 +352,7 @@ proptest! {
             prop_assert!(session.leases.len() <= limits.in_flight);
             prop_assert!(session.window.used(limits.rate, now) <= 12);
         }
-        let now = session.now(wall + 10 * LEASE);
+        now += 10 * LEASE;
         disk.apply(session.expire(now));
         disk.apply(session.fold(Vec::new(), Vec::new(), now).1);
         let rows = disk.pending(d1.0);
