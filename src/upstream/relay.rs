@@ -149,7 +149,7 @@ impl Relay {
             if pings {
                 Delay::from(Duration::from_millis(rest.unsigned_abs())).await;
             } else {
-                pending().await
+                pending::<()>().await;
             }
         }
     }

@@ -168,14 +168,12 @@ impl UserSession {
         let turn = || {
             let mut held = self.session.borrow_mut();
             let now = clock::reading();
-            let session = match held.take() {
-                Some(session) => held.insert(session),
-                None => {
-                    let (session, changes) = Session::restore(self.store.load()?, now);
-                    self.apply(changes)?;
-                    held.insert(session)
-                }
-            };
+            if held.is_none() {
+                let (session, changes) = Session::restore(self.store.load()?, now);
+                self.apply(changes)?;
+                *held = Some(session);
+            }
+            let session = held.as_mut().ok_or("the session was not read")?;
             if let Some(change) = session.observe(now) {
                 // The alarm was set by the clock as it was.
                 self.alarm.take();
