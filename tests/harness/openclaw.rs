@@ -16,13 +16,16 @@ use crate::openclaw_install;
 /// The bearer that this OpenClaw asks for.
 pub const TOKEN: &str = "openclaw-token-for-tests";
 
+/// The key that its provider sees.
+pub const PROVIDER_KEY: &str = "sk-of-the-operator";
+
 /// How long it may take until `/readyz` says so: 5 to 12 s were measured.
 const START: Duration = Duration::from_secs(90);
 
 /// How long a changed setting may take to be in force: 0.6 s were measured.
 const RELOAD: Duration = Duration::from_secs(15);
 
-/// The names that OpenClaw looks up by itself, sent to loopback.
+/// The names that OpenClaw looks up by itself: all sent to loopback.
 const HOSTS: &str = "127.0.0.1 localhost catalog.openclaw.ai clawhub.ai telemetry.openclaw.ai\n";
 
 /// A running OpenClaw; dropping it ends it with all that it started.
@@ -50,7 +53,7 @@ impl OpenClaw {
         let program = openclaw_install::openclaw();
         let folder = tempfile::tempdir().expect("a folder for OpenClaw's state");
         let port = free_port();
-        let settings = settings(port, provider, folder.path());
+        let settings = settings(port, folder.path());
         for name in ["home", "state"] {
             let path = folder.path().join(name);
             std::fs::create_dir(&path).unwrap();
@@ -75,6 +78,10 @@ impl OpenClaw {
                 ("OPENCLAW_DISABLE_BONJOUR", "1"),
                 ("OPENCLAW_NO_RESPAWN", "1"),
                 ("DO_NOT_TRACK", "1"),
+                ("OPENCLAW_GATEWAY_TOKEN", TOKEN),
+                ("WORKSHOP_MODEL_URL", provider),
+                ("WORKSHOP_MODEL_KEY", PROVIDER_KEY),
+                ("WORKSHOP_MODEL", "stub-1"),
             ])
             .current_dir(folder.path())
             // Ctrl-C is for the suite, which ends it in good order.
@@ -174,42 +181,27 @@ impl Drop for OpenClaw {
     }
 }
 
-/// The settings that docs/openclaw.md recommends, for a provider on loopback.
-fn settings(port: u16, provider: &str, folder: &Path) -> Value {
-    json!({
-        "gateway": {
-            "mode": "local",
-            "port": port,
-            "bind": "loopback",
-            "auth": { "mode": "token", "token": TOKEN },
-            "trustedProxies": ["127.0.0.1"],
-            "http": { "endpoints": {
-                "chatCompletions": { "enabled": true },
-                "responses": {
-                    "enabled": true,
-                    "files": { "allowUrl": false },
-                    "images": { "allowUrl": false },
-                },
-            } },
-        },
-        "tools": { "deny": ["*"] },
-        "plugins": { "entries": {
-            "memory-core": { "config": { "dreaming": { "enabled": false } } },
-        } },
-        "agents": { "defaults": { "model": { "primary": "stub/stub-1" } } },
-        "models": {
-            "mode": "merge",
-            "catalogRefresh": { "enabled": false },
-            "providers": { "stub": provider_settings(provider, "sk-of-the-operator") },
-        },
+/// The settings that docs/openclaw.md recommends, read from there, and what a test needs besides:
+/// a port of its own, embeddings, and nothing that looks outside.
+fn settings(port: u16, folder: &Path) -> Value {
+    let page = std::fs::read_to_string(crate::workspace().join("docs/openclaw.md"))
+        .expect("docs/openclaw.md is there");
+    let block = page.split("```json\n").nth(1).and_then(|rest| rest.split("```").next());
+    let mut settings: Value =
+        serde_json::from_str(block.expect("it shows openclaw.json")).expect("strict JSON");
+    let besides = json!({
+        "gateway": { "port": port },
+        "models": { "catalogRefresh": { "enabled": false } },
         "memory": { "search": {
             "provider": "openai-compatible",
             "model": "stub-embedding",
-            "remote": { "baseUrl": provider, "apiKey": "sk-of-the-operator" },
+            "remote": { "baseUrl": "${WORKSHOP_MODEL_URL}", "apiKey": "${WORKSHOP_MODEL_KEY}" },
         } },
         "update": { "checkOnStart": false },
         "logging": { "file": folder.join("openclaw.log") },
-    })
+    });
+    merge(&mut settings, &besides);
+    settings
 }
 
 /// One entry of `models.providers`: an OpenAI-compatible provider with one model, `stub-1`.

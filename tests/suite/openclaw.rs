@@ -7,7 +7,7 @@
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
-use gateway_tests::openclaw::{OpenClaw, TOKEN};
+use gateway_tests::openclaw::{OpenClaw, PROVIDER_KEY, TOKEN};
 use gateway_tests::openclaw_provider::{Provider, USAGE};
 use gateway_tests::openclaw_tunnel::Tunnel;
 use gateway_tests::{Gateway, Options};
@@ -326,7 +326,7 @@ async fn the_providers_key_is_the_operators() {
         let request = request.header("x-codex-token", "sk-of-the-caller");
         answer(request.json(&chat(&hello, &json!({})))).await.is(200);
         let call = house.provider.only(&hello);
-        assert_eq!(call.key, "sk-of-the-operator", "{door}");
+        assert_eq!(call.key, PROVIDER_KEY, "{door}");
         let everything = format!("{call:?}");
         for secret in ["sk-of-the-caller", &ada.key, TOKEN] {
             assert!(!everything.contains(secret), "{door}: {secret} in {everything}");
