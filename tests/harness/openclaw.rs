@@ -23,7 +23,7 @@ pub const PROVIDER_KEY: &str = "sk-of-the-operator";
 const START: Duration = Duration::from_secs(90);
 
 /// How long a changed setting may take to be in force: 0.6 s were measured.
-const RELOAD: Duration = Duration::from_secs(15);
+const RELOAD: Duration = Duration::from_secs(30);
 
 /// The names that OpenClaw looks up by itself: all sent to loopback.
 const HOSTS: &str = "127.0.0.1 localhost catalog.openclaw.ai clawhub.ai telemetry.openclaw.ai\n";

@@ -65,6 +65,7 @@ const BODIES: &[(&str, Outcome, &str)] = &[
         r#"{"previous_response_id":null,"previous_response_id":"RESPONSE","messages":MESSAGES}"#,
     ),
     ("the messages twice", INVALID, r#"{"messages":[],"messages":MESSAGES}"#),
+    ("half a character", Either, r#"{"user":"\ud800","messages":MESSAGES}"#),
     ("a list", INVALID, "MESSAGES"),
     ("a text", INVALID, r#""shared""#),
     ("nothing", INVALID, ""),

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::answer::answer;
-use crate::openclaw::{chat, house, word};
+use crate::openclaw::{Person, chat, house, word};
 use crate::openclaw_conversations::session_of;
 use crate::openclaw_siege::Outcome::{Either, Own, Refused};
 use crate::openclaw_siege::Siege;
@@ -21,6 +21,8 @@ pub fn tests() -> Vec<Test> {
         headers_lead_to_nobody_elses_session,
         names_and_keys_lead_to_nobody_elses_session,
         paths_lead_to_no_other_surface,
+        a_repeated_idempotency_key_leads_to_no_other_answer,
+        many_at_once_stay_apart,
         the_disk_tells_the_users_apart,
     ]
 }
@@ -270,6 +272,40 @@ async fn paths_lead_to_no_other_surface() {
                 assert!(!answered.text().contains("Tool not available"), "{what}");
             }
         }
+    }
+}
+
+async fn a_repeated_idempotency_key_leads_to_no_other_answer() {
+    let (house, _calm) = house().await;
+    for position in [0, 1] {
+        let siege = Siege::new(house, position).await;
+        let (key, own) = (word("idempotency"), word("own"));
+        let body = chat(&format!("{own}: {}", siege.secret), &json!({ "user": "shared" }));
+        let request = siege.ada.request(Method::POST, "/v1/chat/completions").json(&body);
+        answer(request.header("idempotency-key", &key)).await.is(200);
+        siege
+            .attack("Ada's idempotency key", Own, |request, marker| {
+                let body = chat(marker, &json!({ "user": "shared" }));
+                request.header("idempotency-key", &key).json(&body)
+            })
+            .await;
+    }
+}
+
+async fn many_at_once_stay_apart() {
+    let (house, _calm) = house().await;
+    for (door, gateway) in house.doors() {
+        let people = [Person::new(gateway, "ada").await, Person::new(gateway, "bob").await];
+        let talks = people.iter().flat_map(|person| (0..4).map(move |talk| (person, talk)));
+        let talks = talks.map(async |(person, talk)| {
+            let (secret, extra) = (word("secret"), json!({ "user": format!("talk {talk}") }));
+            person.say(&secret, &extra).await.is(200);
+            let recalled = person.say(&word("RECALL"), &extra).await;
+            recalled.is(200);
+            let text = recalled.json()["choices"][0]["message"]["content"].clone();
+            assert_eq!(text, format!("recalled: {secret}"), "{door}: {talk}");
+        });
+        futures::future::join_all(talks).await;
     }
 }
 

@@ -45,7 +45,7 @@ async fn leave(house: &House, person: &Person<'_>, path: &str, body: &Value, mar
     let mut connection = TcpStream::connect(person.gateway.address()).await.unwrap();
     connection.write_all(&raw::head("POST", path, &headers)).await.unwrap();
     connection.write_all(body.as_bytes()).await.unwrap();
-    wait_for("call", Duration::from_secs(20), || house.provider.calls(marker).pop()).await;
+    wait_for("call", Duration::from_mins(1), || house.provider.calls(marker).pop()).await;
     // Its first words are on their way.
     tokio::time::sleep(Duration::from_millis(500)).await;
     if !body.contains(r#""stream":true"#) {
