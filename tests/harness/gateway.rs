@@ -1,25 +1,16 @@
-//! `cargo xtask serve` as a child process: started, asked, killed, started again.
+//! A gateway as a test sees it: started, asked, killed, started again.
 
-use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use reqwest::{Client, Method, RequestBuilder};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::ledger::Ledger;
-
-/// How long `serve` may take until it says `ready`.
-const START: Duration = Duration::from_mins(1);
-
-/// How long `serve` may take to end once it was told to, or once its runtime died.
-const STOP: Duration = Duration::from_secs(15);
+use crate::serve::{Running, Runtime, spawn};
 
 /// What a gateway is started with.
 #[derive(Clone, Default)]
@@ -84,19 +75,6 @@ impl Options {
     }
 }
 
-/// What `serve` writes to `STATE/runtime.json`.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Runtime {
-    /// Where the gateway answers.
-    pub url: String,
-    /// The process that runs the Worker.
-    pub workerd_pid: i32,
-    /// The process that holds Miniflare.
-    pub node_pid: i32,
-    /// D1's file.
-    pub d1_path: PathBuf,
-}
-
 /// A gateway key as the operator route hands it out.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Key {
@@ -121,12 +99,6 @@ pub struct Gateway {
     // Of the last start: what is asked after a kill still has to know where to ask.
     runtime: Mutex<Option<Runtime>>,
     client: Client,
-}
-
-struct Running {
-    serve: Child,
-    runtime: Runtime,
-    watchdog: Child,
 }
 
 impl Gateway {
@@ -172,20 +144,15 @@ impl Gateway {
 
     /// Kills the runtime (workerd) with SIGKILL and waits until `serve` has noticed and ended.
     pub async fn kill_runtime(&self) {
-        let running = self.running.lock().unwrap().take().expect("a gateway that runs");
-        let ended = tokio::task::spawn_blocking(move || {
-            let mut running = running;
-            send(running.runtime.workerd_pid, Signal::SIGKILL);
-            end(&mut running, STOP)
-        });
-        assert!(ended.await.unwrap(), "serve went on {STOP:?} after its runtime was killed");
+        let mut running = self.running.lock().unwrap().take().expect("a gateway that runs");
+        let ended = tokio::task::spawn_blocking(move || running.kill_runtime());
+        assert!(ended.await.unwrap(), "serve went on after its runtime was killed");
     }
 
     /// Stops `serve` as Ctrl-C would, and makes sure that nothing of it is left.
     pub fn stop(&self) {
         if let Some(mut running) = self.running.lock().unwrap().take() {
-            send(running.serve.id().cast_signed(), Signal::SIGTERM);
-            end(&mut running, STOP);
+            running.stop();
         }
     }
 
@@ -298,115 +265,4 @@ pub fn client() -> Client {
 fn json_object(line: &str) -> Option<Value> {
     let object: Value = serde_json::from_str(&line[line.find('{')?..]).ok()?;
     object.is_object().then_some(object)
-}
-
-/// The built xtask where there is one, else cargo, which builds it.
-fn xtask() -> Command {
-    let beside = std::env::current_exe().ok().and_then(|suite| {
-        let folder = suite.parent()?.parent()?;
-        Some(folder.join("xtask")).filter(|xtask| xtask.is_file())
-    });
-    if let Some(xtask) = std::env::var_os("GATEWAY_XTASK").map(PathBuf::from).or(beside) {
-        return Command::new(xtask);
-    }
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["run", "--quiet", "--package", "xtask", "--"]);
-    cargo
-}
-
-fn spawn(
-    arguments: &[String],
-    state: &Path,
-    log: &Arc<Mutex<Vec<String>>>,
-    banner: &Arc<Mutex<Vec<String>>>,
-) -> Running {
-    let mut serve = xtask()
-        .args(arguments)
-        .current_dir(crate::workspace())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("xtask starts");
-    collect(serve.stderr.take().unwrap(), Arc::clone(log), None);
-    let (ready, said) = mpsc::channel();
-    collect(serve.stdout.take().unwrap(), Arc::clone(banner), Some(ready));
-    let began = Instant::now();
-    let problem = loop {
-        match said.recv_timeout(START.saturating_sub(began.elapsed())) {
-            Ok(line) if line.starts_with("ready ") => break None,
-            Ok(_) => {}
-            Err(mpsc::RecvTimeoutError::Disconnected) => break Some("serve ended by itself"),
-            Err(mpsc::RecvTimeoutError::Timeout) => break Some("serve was not ready in time"),
-        }
-    };
-    if let Some(problem) = problem {
-        send(serve.id().cast_signed(), Signal::SIGTERM);
-        std::thread::sleep(Duration::from_millis(500));
-        serve.kill().ok();
-        serve.wait().ok();
-        let (banner, log) = (banner.lock().unwrap().join("\n"), log.lock().unwrap().join("\n"));
-        panic!("{problem}\nxtask {}\n{banner}\n{log}", arguments.join(" "));
-    }
-    let runtime = std::fs::read(state.join("runtime.json")).expect("serve writes runtime.json");
-    let runtime = serde_json::from_slice(&runtime).expect("runtime.json is complete");
-    let watchdog = watchdog(serve.id());
-    Running { serve, runtime, watchdog }
-}
-
-/// Ends `serve` when this process is gone, however it went: the pipe between them closes then.
-fn watchdog(serve: u32) -> Child {
-    Command::new("sh")
-        .args(["-c", "cat > /dev/null; kill -TERM \"$0\"", &serve.to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("sh starts")
-}
-
-/// Keeps every line that `source` brings, and passes it on while somebody listens.
-fn collect(
-    source: impl Read + Send + 'static,
-    lines: Arc<Mutex<Vec<String>>>,
-    listener: Option<mpsc::Sender<String>>,
-) {
-    std::thread::spawn(move || {
-        let mut source = BufReader::new(source);
-        let mut line = Vec::new();
-        while source.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-            if let Some(listener) = &listener {
-                listener.send(text.clone()).ok();
-            }
-            lines.lock().unwrap().push(text);
-            line.clear();
-        }
-    });
-}
-
-/// Waits for `serve` to end; whatever is left of it after `patience` is killed. Says whether it
-/// ended by itself.
-fn end(running: &mut Running, patience: Duration) -> bool {
-    running.watchdog.kill().ok();
-    running.watchdog.wait().ok();
-    let began = Instant::now();
-    let mut by_itself = false;
-    while began.elapsed() < patience && !by_itself {
-        by_itself = running.serve.try_wait().is_ok_and(|status| status.is_some());
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    if !by_itself {
-        running.serve.kill().ok();
-        running.serve.wait().ok();
-        for pid in [running.runtime.workerd_pid, running.runtime.node_pid] {
-            send(pid, Signal::SIGKILL);
-        }
-    }
-    by_itself
-}
-
-/// A signal to a process that may be gone already.
-fn send(pid: i32, signal: Signal) {
-    kill(Pid::from_raw(pid), signal).ok();
 }

@@ -22,6 +22,7 @@ pub mod openclaw_provider;
 pub mod openclaw_tunnel;
 pub mod raw;
 pub mod script;
+pub mod serve;
 pub mod upstream;
 pub mod workerd;
 

@@ -12,6 +12,7 @@
 )]
 
 mod answer;
+mod bodies;
 mod burst;
 mod clients;
 mod faults;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         identity::tests(),
         operator::tests(),
         proxying::tests(),
+        bodies::tests(),
         streaming::tests(),
         trouble::tests(),
         limits::tests(),
