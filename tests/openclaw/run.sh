@@ -33,7 +33,11 @@ child=$!
 (
     cat >/dev/null
     kill "-$ending" "$child"
-    sleep 5
+    tries=50
+    while kill -0 "$child" && [ "$tries" -gt 0 ]; do
+        sleep 0.1
+        tries=$((tries - 1))
+    done
     kill -KILL "$child"
 ) <&3 2>/dev/null &
 watcher=$!
