@@ -89,6 +89,9 @@ fn router() -> Router<&'static Route> {
 /// Answers a request: finds its row, checks who calls, and calls the handler. A panic costs this
 /// request alone, and is answered too.
 pub async fn answer(request: Request, env: worker::Env, events: worker::Context) -> Response {
+    if health::is_asked(&request) {
+        return health::answer();
+    }
     let incoming = Incoming::new(request);
     let context = Context::new(env).within(events);
     let answered = AssertUnwindSafe(dispatch(&incoming, &context)).catch_unwind().await;
@@ -128,6 +131,7 @@ async fn dispatch(incoming: &Incoming, context: &Context) -> Result<Response, Er
     }
     let parameter = |name| found.params.get(name).unwrap_or_default();
     match handler {
+        // GET has been answered before; this is HEAD.
         Handler::Health => Ok(health::answer()),
         Handler::Ready => Ok(ready::answer(context).await),
         Handler::Inference => Ok(inference::answer(incoming, context).await),

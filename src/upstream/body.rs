@@ -53,7 +53,11 @@ pub fn streamed(
     incoming: &Incoming,
     limit: u64,
 ) -> (Body, Option<oneshot::Receiver<UploadFailure>>) {
-    let Some(stream) = incoming.request.body() else { return (Body::Empty, None) };
+    // `fetch` takes no body with these two, and nothing that they ask has a use for one.
+    let is_bare = matches!(incoming.method.as_str(), "GET" | "HEAD");
+    let Some(stream) = incoming.request.body().filter(|_| !is_bare) else {
+        return (Body::Empty, None);
+    };
     if declared_length(incoming).is_some() {
         // The runtime holds the client to the length that it declared.
         return (Body::Stream(stream), None);

@@ -91,6 +91,10 @@ impl Plan {
             UpstreamKind::Passthrough => plan.pass_through(asked, settings).await?,
             UpstreamKind::Agent(agent) => plan.address_agent(asked, settings, agent).await?,
         }
+        if !matches!(plan.body, Body::Stream(_)) {
+            // What the client declared is not what is sent; the runtime writes the right length.
+            let _ = plan.headers.delete("content-length");
+        }
         Ok(plan)
     }
 
@@ -179,8 +183,6 @@ impl Plan {
     }
 
     fn set_bytes(&mut self, bytes: &[u8]) {
-        // The runtime writes the length of what is really sent.
-        let _ = self.headers.delete("content-length");
         self.body = Body::Bytes(Uint8Array::from(bytes));
     }
 }

@@ -309,6 +309,7 @@ proptest! {
                     let (admission, changes) = session.admit(admit(&request_id), limits, now);
                     if reason(&admission).is_none() {
                         open.push(request_id);
+                        prop_assert!(session.window.used(limits.rate, now) <= 12, "over the limit");
                     }
                     changes
                 }
@@ -350,7 +351,6 @@ proptest! {
             };
             disk.apply(changes);
             prop_assert!(session.leases.len() <= limits.in_flight);
-            prop_assert!(session.window.used(limits.rate, now) <= 12);
         }
         now += 10 * LEASE;
         disk.apply(session.expire(now));
