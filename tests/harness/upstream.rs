@@ -336,7 +336,8 @@ impl Input {
             let next = left.min(self.buffer.len());
             let mut seen = seen.lock().unwrap();
             seen.first_body_byte_at.get_or_insert_with(Instant::now);
-            seen.body.extend(self.buffer.drain(..next));
+            seen.body.extend_from_slice(&self.buffer[..next]);
+            self.buffer.drain(..next);
             left -= next;
         }
         Some(())

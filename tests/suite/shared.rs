@@ -29,7 +29,7 @@ pub async fn open() -> &'static Pair {
             .var("USER_BINDING", "open")
             .var("IP_HASH_PEPPER", PEPPER)
             .var("CORS_ORIGINS", ORIGIN)
-            .var("UPSTREAM_FIRST_BYTE_MS", "4000");
+            .var("UPSTREAM_FIRST_BYTE_MS", "6000");
         pair(options).await
     })
     .await

@@ -77,12 +77,12 @@ async fn an_upstream_that_says_nothing_times_out() {
     let refused = answer(request).await;
     refused.refuses(504, "upstream_timeout");
     let waited = began.elapsed().as_secs_f64();
-    assert!((3.8..7.0).contains(&waited), "UPSTREAM_FIRST_BYTE_MS is 4000: {waited}");
+    assert!((5.8..9.0).contains(&waited), "UPSTREAM_FIRST_BYTE_MS is 6000: {waited}");
     let seen = route.when_left().await;
-    assert!(seen.left_at.unwrap() - seen.at < Duration::from_secs(6), "it was let go");
+    assert!(seen.left_at.unwrap() - seen.at < Duration::from_secs(8), "it was let go");
     let row = pair.gateway.ledger().row(refused.request_id()).await;
     assert_eq!((row.status, row.error_code.as_deref()), (504, Some("upstream_timeout")));
-    assert!((3800..7000).contains(&row.latency_ms), "{row:?}");
+    assert!((5800..9000).contains(&row.latency_ms), "{row:?}");
 }
 
 async fn a_tunnels_524_is_a_timeout() {
