@@ -20,8 +20,8 @@ pub enum Error {
     UserIdConflict,
     #[error("This address can't be used. Check the base URL: it ends in /v1.")]
     InvalidPath,
-    #[error("The request's body can't be used: {problem}.")]
-    InvalidJson { problem: String, param: Option<&'static str> },
+    #[error("{problem}")]
+    InvalidJson { problem: String },
     #[error("X-Project-ID isn't valid. Use 1 to 64 letters, digits, dots, dashes and underscores.")]
     InvalidProjectId,
     #[error(
@@ -79,7 +79,8 @@ struct Details {
     message: String,
     #[serde(rename = "type")]
     kind: &'static str,
-    param: Option<&'static str>,
+    /// Always null: the message says which field it is about.
+    param: (),
     code: &'static str,
 }
 
@@ -145,13 +146,8 @@ impl Error {
             500.. => "server_error",
             _ => "invalid_request_error",
         };
-        let param = match self {
-            Self::InvalidJson { param, .. } => *param,
-            Self::PreviousResponseNotFound => Some("previous_response_id"),
-            _ => None,
-        };
         let (message, code) = (self.to_string(), self.code());
-        let error = Body { error: Details { message, kind, param, code } };
+        let error = Body { error: Details { message, kind, param: (), code } };
         // Strings and nulls always serialise.
         serde_json::to_string(&error).unwrap_or_default()
     }

@@ -73,16 +73,18 @@ pub async fn mint_key(
 }
 
 fn read_label(body: &[u8]) -> Result<String, Error> {
-    let invalid = |problem: String, param| Error::InvalidJson { problem, param };
+    let invalid = |problem: String| Error::InvalidJson { problem };
     let new_key: NewKey = if body.is_empty() {
         NewKey::default()
     } else {
-        serde_json::from_slice(body).map_err(|error| invalid(error.to_string(), None))?
+        serde_json::from_slice(body).map_err(|error| {
+            invalid(format!("This isn't the JSON that is expected here: {error}."))
+        })?
     };
     let label = new_key.label.unwrap_or_default();
     if label.chars().count() > LONGEST_LABEL || label.chars().any(char::is_control) {
-        let problem = format!("a label has at most {LONGEST_LABEL} characters, on one line");
-        return Err(invalid(problem, Some("label")));
+        let problem = format!("A label has at most {LONGEST_LABEL} characters, on one line.");
+        return Err(invalid(problem));
     }
     Ok(label)
 }

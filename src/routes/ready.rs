@@ -6,8 +6,9 @@ use std::time::Duration;
 use domain::clock::Millis;
 use domain::openclaw_probe::{self, Probes};
 use domain::settings::{AgentSettings, Settings, UpstreamKind};
-use futures::future::{Either, join, join3, select};
+use futures::future::{Either, join, select};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, RequestInit, RequestRedirect, Response};
 use worker::Delay;
@@ -58,8 +59,9 @@ async fn check(context: &Context, now: Millis) -> Readiness {
         Err(problem) if problem.contains("OPENCLAW_GATEWAY_TOKEN") => KEPT_FOR_AFTER_A_REFUSAL,
         _ => KEPT_FOR,
     };
-    let text = |result: Result<String, String>| result.unwrap_or_else(|problem| problem);
-    let readiness = Readiness { status, checks: Checks { d1: text(d1), upstream: text(upstream) } };
+    let words = |result: Result<String, String>| result.unwrap_or_else(|problem| problem);
+    let checks = Checks { d1: words(d1), upstream: words(upstream) };
+    let readiness = Readiness { status, checks };
     LAST.set(Some((now + kept_for, readiness.clone())));
     readiness
 }
@@ -93,29 +95,36 @@ async fn check_upstream(context: &Context) -> Result<String, String> {
 }
 
 async fn check_agent(settings: &Settings, agent: &AgentSettings) -> Result<String, String> {
-    let named = agent.model.strip_prefix("openclaw/").filter(|agent| *agent != "default");
-    let mut invocation = serde_json::json!({"tool": "sessions_list", "args": {"limit": 1}});
-    if let (Some(named), Some(fields)) = (named, invocation.as_object_mut()) {
-        fields.insert("agentId".to_owned(), named.into());
-    }
-    let invocation = invocation.to_string();
-    let models = async {
-        let response = probe(settings, "/v1/models", Some(agent), None).await?;
-        let text = JsFuture::from(response.text().ok()?).await.ok()?.as_string()?;
-        Some((response.status(), text))
-    };
-    let tools = async {
-        if agent.model.contains("{user}") {
-            return None;
-        }
-        probe(settings, "/tools/invoke", Some(agent), Some(&invocation)).await
-    };
+    let models = async { text(probe(settings, "/v1/models", Some(agent), None).await?).await };
     let chat = probe(settings, "/v1/chat/completions", Some(agent), None);
-    let (models, chat, tools) = join3(models, chat, tools).await;
-    let status = |response: Option<Response>| response.map(|response| response.status());
-    let probes = Probes { models, chat: status(chat), tools: status(tools) };
+    let (models, chat) = join(models, chat).await;
+    let mut probes = Probes { models, chat: chat.map(|response| response.status()), tools: None };
+    if let Some((200, list)) = &probes.models {
+        probes.tools = list_sessions(settings, agent, list).await;
+    }
     let warning = openclaw_probe::verdict(&probes, agent)?;
     Ok(warning.map_or_else(|| "ok".to_owned(), |warning| format!("ok, but {warning}")))
+}
+
+/// Tries what an agent must not be able to do.
+async fn list_sessions(
+    settings: &Settings,
+    agent: &AgentSettings,
+    list: &str,
+) -> Option<(u16, String)> {
+    let mut invocation = json!({"tool": "sessions_list", "args": {"limit": 1}});
+    if let Some(asked) = openclaw_probe::agent_to_ask(list, &agent.model)
+        && let Some(fields) = invocation.as_object_mut()
+    {
+        fields.insert("agentId".to_owned(), asked.into());
+    }
+    let invocation = invocation.to_string();
+    text(probe(settings, "/tools/invoke", Some(agent), Some(&invocation)).await?).await
+}
+
+async fn text(response: Response) -> Option<(u16, String)> {
+    let text = JsFuture::from(response.text().ok()?).await.ok()?.as_string()?;
+    Some((response.status(), text))
 }
 
 /// Asks the upstream something cheap; `None` where no answer comes in time.

@@ -92,7 +92,7 @@ pub async fn read(incoming: &Incoming, limit: u64) -> Result<Vec<u8>, Error> {
     let Some(stream) = incoming.request.body() else { return Ok(Vec::new()) };
     let mut chunks = ReadableStream::from_raw(stream).into_stream();
     let mut body = Vec::new();
-    let broken = |_| Error::InvalidJson { problem: "it broke off".to_owned(), param: None };
+    let broken = |_| Error::InvalidJson { problem: "The request's body broke off.".to_owned() };
     while let Some(chunk) = chunks.try_next().await.map_err(broken)? {
         append(&mut body, chunk.unchecked_ref());
         if body.len() as u64 > limit {

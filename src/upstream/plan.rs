@@ -151,9 +151,8 @@ impl Plan {
         }
         let bytes = body::read(incoming, settings.max_body_bytes).await?;
         let choice = ModelChoice { default: &default_model, allowed: &agent.models };
-        let read = agent_body::prepare(&bytes, self.endpoint, choice).map_err(|error| {
-            Error::InvalidJson { problem: error.to_string(), param: error.param() }
-        })?;
+        let read = agent_body::prepare(&bytes, self.endpoint, choice)
+            .map_err(|error| Error::InvalidJson { problem: error.to_string() })?;
         let conversation = read.conversation.or_else(|| conversation.clone());
         // A conversation that nobody named is never found again: its name is the request's own.
         let conversation = conversation.unwrap_or_else(|| format!("fresh {}", incoming.request_id));

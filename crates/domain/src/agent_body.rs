@@ -64,18 +64,6 @@ pub enum AgentBodyError {
     PreviousResponseId,
 }
 
-impl AgentBodyError {
-    /// The field that is to blame, for the error's `param`.
-    #[must_use]
-    pub fn param(&self) -> Option<&'static str> {
-        match self {
-            Self::NotAnObject(_) => None,
-            Self::User => Some("user"),
-            Self::PreviousResponseId => Some("previous_response_id"),
-        }
-    }
-}
-
 /// Reads a request body, and makes of it what may be sent.
 ///
 /// # Errors
@@ -107,6 +95,10 @@ pub fn prepare(
             })
             .ok_or(AgentBodyError::PreviousResponseId)?
             .map(Cow::into_owned);
+        if previous_response_id.is_none() {
+            // OpenAI takes null for absent, OpenClaw doesn't.
+            request.remove("previous_response_id");
+        }
     }
 
     let stream = is_stream(&request);

@@ -13,9 +13,8 @@ pub struct Probes {
     pub models: Option<(u16, String)>,
     /// `GET /v1/chat/completions`: the status.
     pub chat: Option<u16>,
-    /// `POST /tools/invoke` for the list of sessions: the status. Not asked where each user has an
-    /// agent of their own.
-    pub tools: Option<u16>,
+    /// `POST /tools/invoke` for the list of sessions: status and body.
+    pub tools: Option<(u16, String)>,
 }
 
 #[derive(Deserialize)]
@@ -26,6 +25,21 @@ struct ModelList {
 #[derive(Deserialize)]
 struct Model {
     id: String,
+}
+
+/// The agent to name in a tool's invocation: OpenClaw wants one where it has several.
+#[must_use]
+pub fn agent_to_ask(models: &str, model: &str) -> Option<String> {
+    let list: ModelList = serde_json::from_str(models).ok()?;
+    let agents: Vec<_> = list.data.iter().filter_map(|model| agent_of(&model.id)).collect();
+    let named = agent_of(model).filter(|named| agents.contains(named));
+    let asked = named.or_else(|| agents.first().copied())?;
+    (agents.len() > 1).then(|| asked.to_owned())
+}
+
+/// The agent that a model's name stands for, if it names one.
+fn agent_of(model: &str) -> Option<&str> {
+    model.strip_prefix("openclaw/").filter(|agent| *agent != "default")
 }
 
 /// What is wrong, in the operator's words; `Ok` with a warning, or with nothing.
@@ -71,14 +85,17 @@ fn check_models(
     }
     let is_shared = !agent.model.contains("{user}");
     let is_default = matches!(agent.model.as_str(), "openclaw" | "openclaw/default");
-    let is_agent = |id: &str| !matches!(id, "openclaw" | "openclaw/default");
     if is_shared && !models.data.iter().any(|model| model.id == agent.model) {
         return Err("OpenClaw has no agent of the name in OPENCLAW_MODEL".to_owned());
     }
-    if is_default && models.data.iter().filter(|model| is_agent(&model.id)).count() > 1 {
+    if is_default && models.data.iter().filter_map(|model| agent_of(&model.id)).count() > 1 {
         return Err("OpenClaw has several agents: name one in OPENCLAW_MODEL".to_owned());
     }
-    let is_open = probes.tools == Some(200);
+    // An agent that sees its own sessions alone gives nothing away.
+    let is_open = probes
+        .tools
+        .as_ref()
+        .is_some_and(|(status, body)| *status == 200 && !body.contains(r#""mode":"self""#));
     Ok(is_open.then_some(
         "OpenClaw's tools are on, so one user's agent can read the others' conversations: set \
          tools.deny to [\"*\"] in openclaw.json",
@@ -106,7 +123,10 @@ mod tests {
         tools: u16,
     ) -> Result<Option<&'static str>, String> {
         let models = Some((status, body.to_owned()));
-        verdict(&Probes { models, chat: Some(405), tools: Some(tools) }, &agent(model))
+        verdict(
+            &Probes { models, chat: Some(405), tools: Some((tools, r#"{"ok":true}"#.to_owned())) },
+            &agent(model),
+        )
     }
 
     const LIST: &str = r#"{"object":"list","data":[{"id":"openclaw"},{"id":"openclaw/default"},{"id":"openclaw/main"}]}"#;
@@ -134,8 +154,17 @@ mod tests {
     #[test]
     fn a_good_one_passes_and_open_tools_are_warned_of() {
         assert_eq!(judge("openclaw/default", 200, LIST, 404), Ok(None));
-        assert_eq!(judge("openclaw/u-{user}", 200, LIST, 0), Ok(None));
+        assert_eq!(judge("openclaw/u-{user}", 200, LIST, 404), Ok(None));
         let warning = judge("openclaw/main", 200, LIST, 200).unwrap().unwrap();
         assert!(warning.contains("tools.deny"));
+    }
+
+    #[test]
+    fn an_agent_is_named_only_where_there_are_several() {
+        assert_eq!(agent_to_ask(LIST, "openclaw/default"), None);
+        let two = LIST.replace("]}", r#",{"id":"openclaw/u-ada"}]}"#);
+        assert_eq!(agent_to_ask(&two, "openclaw/u-{user}").as_deref(), Some("main"));
+        assert_eq!(agent_to_ask(&two, "openclaw/u-ada").as_deref(), Some("u-ada"));
+        assert_eq!(agent_to_ask("<html>", "openclaw"), None);
     }
 }
