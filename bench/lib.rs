@@ -10,7 +10,7 @@ pub fn admit(request_id: &str) -> Admit {
     let entry = Entry {
         request_id: request_id.to_owned(),
         user_id: UserId::anonymous(),
-        endpoint: "POST /v1/chat/completions".to_owned(),
+        endpoint: "/v1/chat/completions".to_owned(),
         project: "default".to_owned(),
         model: None,
         ip_hash: None,

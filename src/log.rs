@@ -30,12 +30,21 @@ pub fn early(incoming: &Incoming, status: u16, error_code: Option<&str>) {
     #[derive(Serialize)]
     struct Early<'a> {
         request_id: &'a str,
-        endpoint: String,
+        method: &'a str,
+        endpoint: Option<&'a str>,
         status: u16,
         error_code: Option<&'a str>,
         latency_ms: i64,
     }
-    let endpoint = format!("{} {}", incoming.method, incoming.path);
-    let (request_id, latency_ms) = (incoming.request_id.as_str(), incoming.elapsed());
-    event("request", &Early { request_id, endpoint, status, error_code, latency_ms });
+    // What is no path of ours may be anything, a key that was pasted into the wrong place too.
+    let is_ours = !matches!(error_code, Some("not_found" | "invalid_path"));
+    let line = Early {
+        request_id: &incoming.request_id,
+        method: &incoming.method,
+        endpoint: is_ours.then_some(incoming.path.as_str()),
+        status,
+        error_code,
+        latency_ms: incoming.elapsed(),
+    };
+    event("request", &line);
 }

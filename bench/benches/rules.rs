@@ -3,7 +3,7 @@
 use bench::{EVENT, admit, settle};
 use divan::{Bencher, black_box};
 use domain::meter::{Answer, Endpoint, Format, Meter};
-use domain::session::{Limits, Session};
+use domain::session::{Limits, Session, Stored};
 use domain::window::{MINUTE, Rate};
 
 fn main() {
@@ -14,7 +14,7 @@ fn main() {
 #[divan::bench(args = [50, 5_000])]
 fn admit_and_settle(bencher: Bencher<'_, '_>, limit: u32) {
     let limits = Limits { rate: Rate { limit, window: MINUTE }, in_flight: 8 };
-    let (mut session, mut now) = (Session::default(), 0);
+    let (mut session, mut now) = (Session::restore(Stored::default(), 0).0, 0);
     bencher.bench_local(|| {
         now += MINUTE / i64::from(limit);
         black_box(session.admit(admit("r"), limits, now));

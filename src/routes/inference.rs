@@ -12,7 +12,7 @@ use domain::entry::{Entry, Outcome};
 use domain::identifiers::{DEFAULT_PROJECT, parse_label};
 use domain::identity::{self, Caller, Claims};
 use domain::path::{GatewayPath, gateway_path};
-use domain::session::messages::{Admission, Admit, Permit, Standing};
+use domain::session::messages::{Admission, Admit, Permit, Prove, Standing};
 use domain::settings::{Settings, UserBinding, is_loopback};
 use domain::{keyed_hash, model_list, rate_headers};
 use wasm_bindgen_futures::JsFuture;
@@ -53,7 +53,14 @@ async fn serve(
 ) -> Result<Response, Error> {
     let settings = context.settings()?;
     let asked = identify(incoming, &settings).inspect_err(|error| log_early(incoming, error))?;
-    let plan = prepare(&asked, &settings).await.inspect_err(|error| log_early(incoming, error))?;
+    let plan = match prepare(&asked, &settings).await {
+        Ok(plan) => plan,
+        Err(error) => {
+            let error = check_shown_keys(&asked, context, error).await?;
+            log_early(incoming, &error);
+            return Err(error);
+        }
+    };
     let entry = entry(&asked, &plan, &settings);
     let permit = match admit(&asked, &plan, context, entry.clone()).await? {
         Admission::Admitted(permit) => permit,
@@ -122,6 +129,21 @@ fn check_binding(caller: &Caller, incoming: &Incoming, settings: &Settings) -> R
 async fn prepare(asked: &Asked<'_>, settings: &Settings) -> Result<Plan, Error> {
     body::check_size(asked.incoming, settings.max_body_bytes)?;
     Plan::make(asked, settings).await
+}
+
+/// A key that is shown is always checked: who shows a wrong one hears of that first, rather than
+/// of the credential that is missing beside it.
+async fn check_shown_keys(
+    asked: &Asked<'_>,
+    context: &Context,
+    error: Error,
+) -> Result<Error, Error> {
+    let Caller { user_id, keys, .. } = &asked.caller;
+    if keys.is_empty() || !matches!(error, Error::MissingKey(_)) {
+        return Ok(error);
+    }
+    let is_proven = call(context, user_id.as_str(), Prove { keys: keys.clone() }).await?;
+    Ok(if is_proven { error } else { Error::InvalidKey })
 }
 
 /// Step 3.
@@ -218,7 +240,7 @@ fn entry(asked: &Asked<'_>, plan: &Plan, settings: &Settings) -> Entry {
     Entry {
         request_id: incoming.request_id.clone(),
         user_id: asked.caller.user_id.clone(),
-        endpoint: format!("{} {}", incoming.method, asked.path),
+        endpoint: asked.path.clone(),
         project: asked.project.clone(),
         model: plan.model.clone(),
         ip_hash: address.map(|address| keyed_hash::ip_hash(pepper, &address)),

@@ -133,12 +133,9 @@ async fn without_a_gateway_key_nothing_goes() {
     pair.gateway.mint_key(&user).await;
     let refused = answer(models(pair).header("x-user-id", &user)).await;
     refused.is(401);
-    let code = refused.json()["error"]["code"].as_str().unwrap().to_owned();
-    assert!(["missing_key", "invalid_key"].contains(&code.as_str()), "{code}");
-    refused.refuses(401, &code);
+    refused.refuses(401, "missing_key");
     let unknown = answer(models(pair).header("x-user-id", "nobody-has-this-name")).await;
-    assert_eq!(unknown.status, 401, "and a name without a key looks the same");
-    assert_eq!(unknown.json()["error"]["code"], code);
+    unknown.refuses(401, "missing_key");
 }
 
 async fn a_gateway_key_is_taken_from_both_headers() {
@@ -197,9 +194,7 @@ async fn a_wrong_key_is_refused_even_where_none_is_needed() {
         answer(models(pair).header("x-gateway-key", &wrong)).await.refuses(401, "invalid_key");
         let bearer = pair.gateway.request(Method::GET, "/v1/models").bearer_auth(&wrong);
         // Besides, a key there leaves no room for a credential of the caller's own.
-        let refused = answer(bearer).await;
-        refused.is(401);
-        assert!(refused.text().contains("_key"), "{refused:?}");
+        answer(bearer).await.refuses(401, "invalid_key");
     }
     // What isn't one of ours in the header that is only for ours.
     answer(models(pair).header("x-gateway-key", "sk-other")).await.refuses(401, "invalid_key");

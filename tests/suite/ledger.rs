@@ -119,7 +119,7 @@ fn check_columns(row: &Row) {
     let time =
         Regex::new(r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}$").unwrap();
     assert!(time.is_match(&row.created_at), "{row:?}");
-    assert_eq!(row.endpoint, "POST /v1/chat/completions");
+    assert_eq!(row.endpoint, "/v1/chat/completions");
     assert_eq!((row.project.as_str(), row.ip_hash.as_deref(), row.count), ("default", None, 1));
     let code = row.error_code.as_deref();
     match row.status {

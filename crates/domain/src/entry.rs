@@ -15,7 +15,7 @@ pub struct Entry {
     pub request_id: String,
     /// Whose request it was.
     pub user_id: UserId,
-    /// Method and path, `POST /v1/chat/completions`.
+    /// The path upstream, `/v1/chat/completions`.
     pub endpoint: String,
     /// `X-Project-ID`, or `default`.
     pub project: String,
@@ -79,7 +79,7 @@ pub(crate) mod tests {
         Entry {
             request_id: request_id.to_owned(),
             user_id: UserId::parse("ada").unwrap(),
-            endpoint: "POST /v1/chat/completions".to_owned(),
+            endpoint: "/v1/chat/completions".to_owned(),
             project: "default".to_owned(),
             model: Some("gpt-4o".to_owned()),
             ip_hash: None,
@@ -91,7 +91,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_stored_format_is_pinned() {
-        let text = r#"{"request_id":"r1","user_id":"ada","endpoint":"POST /v1/chat/completions","project":"default","model":"gpt-4o","ip_hash":null,"created_at":"2026-11-21 06:23:36.000","count":1,"status":0,"latency_ms":0,"ttfb_ms":null,"tokens_est":0,"tokens_source":"none","error_code":"interrupted"}"#;
+        let text = r#"{"request_id":"r1","user_id":"ada","endpoint":"/v1/chat/completions","project":"default","model":"gpt-4o","ip_hash":null,"created_at":"2026-11-21 06:23:36.000","count":1,"status":0,"latency_ms":0,"ttfb_ms":null,"tokens_est":0,"tokens_source":"none","error_code":"interrupted"}"#;
         assert_eq!(serde_json::to_string(&entry("r1")).unwrap(), text);
         assert_eq!(serde_json::from_str::<Entry>(text).unwrap(), entry("r1"));
     }

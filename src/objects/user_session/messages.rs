@@ -1,7 +1,7 @@
 //! Which message of a user's session has which reply.
 
 use domain::session::messages::{
-    AddKey, Admission, Admit, Remember, Renew, SessionMessage, Settle,
+    AddKey, Admission, Admit, Prove, Remember, Renew, SessionMessage, Settle,
 };
 
 use crate::objects::Message;
@@ -25,5 +25,6 @@ session_messages!(
     Settle => bool,
     Renew => bool,
     Remember => (),
-    AddKey => bool
+    AddKey => bool,
+    Prove => bool
 );

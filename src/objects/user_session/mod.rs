@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use domain::clock::Millis;
 use domain::session::messages::{
-    AddKey, Admission, Admit, Remember, Renew, SessionMessage, Settle,
+    AddKey, Admission, Admit, Prove, Remember, Renew, SessionMessage, Settle,
 };
 use domain::session::{Change, Limits, Session};
 use domain::window::{MINUTE, Rate};
@@ -116,6 +116,9 @@ impl UserSession {
             }
             SessionMessage::Remember(message) => {
                 encode::<Remember>(&self.turn(|session, now| session.remember(message, now))?)
+            }
+            SessionMessage::Prove(Prove { keys }) => {
+                encode::<Prove>(&self.turn(|session, _| (session.proves(&keys), Vec::new()))?)
             }
             SessionMessage::AddKey(AddKey(key)) => {
                 encode::<AddKey>(&self.turn(|session, _| session.add_key(key))?)

@@ -19,6 +19,15 @@ pub enum SessionMessage {
     Remember(Remember),
     /// A new gateway key.
     AddKey(AddKey),
+    /// Are these the user's keys?
+    Prove(Prove),
+}
+
+/// Asks whether every key is one of the user's, and nothing else. The reply says so.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Prove {
+    /// The keys that the caller showed.
+    pub keys: Vec<KeyHash>,
 }
 
 /// Asks for a place in the window and a lease.

@@ -17,6 +17,7 @@ use self::messages::{
 pub use self::responses::{Remembered, Responses};
 use crate::clock::{ClockWatch, Millis};
 use crate::entry::{Entry, Outcome};
+use crate::gateway_key::KeyHash;
 use crate::journal::{Journal, Settled};
 use crate::refusals::RefusalLog;
 use crate::window::{Rate, SlidingWindow};
@@ -216,7 +217,7 @@ impl Session {
         now: Millis,
     ) -> (Admission, Vec<Change>) {
         let mut changes = self.expire(now);
-        if !self.proves(&message) {
+        if !self.proves(&message.keys) {
             // A caller who isn't the user learns nothing of the user, and can't fill the journal
             // of a name that nobody has.
             if !self.keys.is_empty() {
@@ -340,12 +341,10 @@ impl Session {
         [lease, self.journal.flush_due()].into_iter().flatten().min()
     }
 
-    /// Every key that was shown must be one of the user's; all are compared, in constant time.
-    fn proves(&self, message: &Admit) -> bool {
-        message
-            .keys
-            .iter()
-            .all(|shown| self.keys.iter().filter(|known| known.hash == *shown).count() > 0)
+    /// Whether every key is one of the user's; all are compared, in constant time.
+    #[must_use]
+    pub fn proves(&self, shown: &[KeyHash]) -> bool {
+        shown.iter().all(|shown| self.keys.iter().filter(|known| known.hash == *shown).count() > 0)
     }
 
     fn reason_to_refuse(&mut self, message: &Admit, limits: Limits, now: Millis) -> Option<Reason> {
