@@ -1,5 +1,6 @@
 //! The structured log: one JSON object a line, and no secret in it.
 
+use domain::path::gateway_path;
 use serde::Serialize;
 use serde_json::json;
 use worker::{console_error, console_log};
@@ -36,12 +37,14 @@ pub fn early(incoming: &Incoming, status: u16, error_code: Option<&str>) {
         error_code: Option<&'a str>,
         latency_ms: i64,
     }
-    // What is no path of ours may be anything, a key that was pasted into the wrong place too.
+    // What is no path of ours may be anything, a key that was pasted into the wrong place too, and
+    // so may be the USER_ID in a path.
     let is_ours = !matches!(error_code, Some("not_found" | "invalid_path"));
+    let path = gateway_path(&incoming.path).map_or(incoming.path.as_str(), |path| path.upstream);
     let line = Early {
         request_id: &incoming.request_id,
         method: &incoming.method,
-        endpoint: is_ours.then_some(incoming.path.as_str()),
+        endpoint: is_ours.then_some(path),
         status,
         error_code,
         latency_ms: incoming.elapsed(),

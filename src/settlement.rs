@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use domain::clock::Millis;
 use domain::entry::{Entry, Outcome};
-use domain::identifiers::UserId;
-use domain::session::messages::{Renew, Settle};
+use domain::session::messages::{Admission, Admit, Renew, Settle};
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 use worker::Delay;
 
 use crate::context::Context;
+use crate::error::Error;
 use crate::objects::call;
 use crate::{clock, log};
 
@@ -32,11 +32,35 @@ pub struct Settlement {
 }
 
 impl Settlement {
-    /// Takes on the duty, right after admission.
-    pub fn begin(context: &Context, entry: Entry, arrived: Millis) -> Self {
+    /// Asks the user's object for admission, and takes on the duty if it is given.
+    ///
+    /// The asking itself is in `wait_until`: a client that leaves while the object decides may take
+    /// the rest of the event along, but not what was admitted.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where the object could not be asked.
+    pub async fn admit(
+        context: &Context,
+        message: Admit,
+        arrived: Millis,
+    ) -> Result<(Admission, Self), Error> {
+        let (tell, told) = oneshot::channel();
         let (outcome, ended) = oneshot::channel();
-        context.wait_until(see_to_the_end(context.clone(), entry, ended));
-        Self { arrived, ttfb_ms: None, outcome: Some(outcome) }
+        let settlement = Self { arrived, ttfb_ms: None, outcome: Some(outcome) };
+        let context_of_task = context.clone();
+        context.wait_until(async move {
+            let entry = message.entry.clone();
+            let admission = call(&context_of_task, entry.user_id.as_str(), message).await;
+            let is_admitted = matches!(admission, Ok(Admission::Admitted(_)));
+            let was_told = tell.send(admission).is_ok();
+            if is_admitted && was_told {
+                see_to_the_end(context_of_task, entry, ended).await;
+            } else if is_admitted {
+                end(&context_of_task, entry, client_left()).await;
+            }
+        });
+        let admission = told.await.map_err(|_| Error::Internal)??;
+        Ok((admission, settlement))
     }
 
     /// The upstream's answer has begun.
@@ -80,18 +104,29 @@ async fn see_to_the_end(context: Context, entry: Entry, mut ended: oneshot::Rece
         // A renewal that fails is made up for by the next: a lease outlives two of them.
         let _ = call(&context, entry.user_id.as_str(), renew).await;
     };
-    let Some(outcome) = outcome else { return };
-    settle(&context, &entry.user_id, &entry.request_id, &outcome).await;
-    log::event("request", &Entry { outcome, ..entry });
+    if let Some(outcome) = outcome {
+        end(&context, entry, outcome).await;
+    }
 }
 
-async fn settle(context: &Context, user_id: &UserId, request_id: &str, outcome: &Outcome) {
+/// Settles, and writes the log line.
+async fn end(context: &Context, entry: Entry, outcome: Outcome) {
+    let mut is_settled = false;
     for attempt in 0..ATTEMPTS {
-        let settle = Settle { request_id: request_id.to_owned(), outcome: outcome.clone() };
-        if call(context, user_id.as_str(), settle).await.is_ok() {
-            return;
+        let settle = Settle { request_id: entry.request_id.clone(), outcome: outcome.clone() };
+        is_settled = call(context, entry.user_id.as_str(), settle).await.is_ok();
+        if is_settled {
+            break;
         }
         Delay::from(Duration::from_millis(200 << attempt)).await;
     }
-    log::fault("settlement failed", request_id);
+    if !is_settled {
+        log::fault("settlement failed", &entry.request_id);
+    }
+    log::event("request", &Entry { outcome, ..entry });
+}
+
+/// The outcome of a request whose client left.
+pub fn client_left() -> Outcome {
+    Outcome { error_code: Some("client_left".to_owned()), ..Outcome::answered(499, 0) }
 }

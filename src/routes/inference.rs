@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
 use crate::objects::call;
-use crate::settlement::Settlement;
+use crate::settlement::{Settlement, client_left};
 use crate::upstream::body;
 use crate::upstream::departure::Departure;
 use crate::upstream::exchange::{self, Answer, NoAnswer, Patience};
@@ -30,39 +30,39 @@ use crate::upstream::plan::{Asked, Plan};
 use crate::upstream::relay::{self, Memory};
 use crate::{clock, fault, log, reply};
 
+/// What of a path goes into the log, in characters: all of the paths that there are.
+const LONGEST_ENDPOINT: usize = 256;
+
 /// Answers a request of the gateway's paths.
 pub async fn answer(incoming: &Incoming, context: &Context) -> Response {
     let mut standing = None;
     let response = match serve(incoming, context, &mut standing).await {
         Ok(response) => response,
-        Err(error) => reply::error(&error),
+        Err(error) => {
+            log::early(incoming, error.status(), Some(error.code()));
+            reply::error(&error)
+        }
     };
     let headers = response.headers();
     for (name, value) in standing.iter().copied().flat_map(rate_headers::standing_headers) {
         reply::set(&headers, name, &value);
     }
-    reply::set(&headers, "x-content-type-options", "nosniff");
-    reply::set(&headers, "content-security-policy", "sandbox");
     response
 }
 
+/// An error means that the request was not admitted, as far as is known; it leaves a log line.
 async fn serve(
     incoming: &Incoming,
     context: &Context,
     standing: &mut Option<Standing>,
 ) -> Result<Response, Error> {
     let settings = context.settings()?;
-    let asked = identify(incoming, &settings).inspect_err(|error| log_early(incoming, error))?;
-    let plan = match prepare(&asked, &settings).await {
-        Ok(plan) => plan,
-        Err(error) => {
-            let error = check_shown_keys(&asked, context, error).await?;
-            log_early(incoming, &error);
-            return Err(error);
-        }
-    };
+    let asked = identify(incoming, &settings)?;
+    let plan = prepare(&asked, &settings, context).await?;
     let entry = entry(&asked, &plan, &settings);
-    let permit = match admit(&asked, &plan, context, entry.clone()).await? {
+    let message = admission_of(&asked, &plan, entry.clone());
+    let (admission, settlement) = Settlement::admit(context, message, incoming.arrived).await?;
+    let permit = match admission {
         Admission::Admitted(permit) => permit,
         Admission::Refused(refusal) => {
             *standing = refusal.standing;
@@ -70,13 +70,14 @@ async fn serve(
             let error = Error::refused(refusal.reason, per_minute, in_flight);
             let outcome = failed(error.status(), error.code());
             log::event("request", &Entry { outcome, ..entry });
-            return Err(error);
+            return Ok(reply::error(&error));
         }
     };
     *standing = Some(permit.standing);
-    let settlement = Settlement::begin(context, entry, incoming.arrived);
     fault::strike(&incoming.request_id, "panic-front-after-admission");
-    forward(&asked, plan, permit, Duty { context, settings: &settings, settlement }).await
+    let forwarded =
+        forward(&asked, plan, permit, Duty { context, settings: &settings, settlement });
+    Ok(forwarded.await.unwrap_or_else(|error| reply::error(&error)))
 }
 
 /// Step 1.
@@ -126,38 +127,36 @@ fn check_binding(caller: &Caller, incoming: &Incoming, settings: &Settings) -> R
 }
 
 /// Step 2.
-async fn prepare(asked: &Asked<'_>, settings: &Settings) -> Result<Plan, Error> {
+async fn prepare(asked: &Asked<'_>, settings: &Settings, context: &Context) -> Result<Plan, Error> {
     body::check_size(asked.incoming, settings.max_body_bytes)?;
-    Plan::make(asked, settings).await
+    // Strangers don't get to fill the isolate's memory.
+    if body::may_be_large(asked.incoming) {
+        prove(asked, context).await?;
+    }
+    match Plan::make(asked, settings).await {
+        // A key that is shown is always checked: who shows a wrong one hears of that first, rather
+        // than of the credential that is missing beside it.
+        Err(error @ Error::MissingKey(_)) => {
+            prove(asked, context).await?;
+            Err(error)
+        }
+        other => other,
+    }
 }
 
-/// A key that is shown is always checked: who shows a wrong one hears of that first, rather than
-/// of the credential that is missing beside it.
-async fn check_shown_keys(
-    asked: &Asked<'_>,
-    context: &Context,
-    error: Error,
-) -> Result<Error, Error> {
+async fn prove(asked: &Asked<'_>, context: &Context) -> Result<(), Error> {
     let Caller { user_id, keys, .. } = &asked.caller;
-    if keys.is_empty() || !matches!(error, Error::MissingKey(_)) {
-        return Ok(error);
+    if keys.is_empty() || call(context, user_id.as_str(), Prove { keys: keys.clone() }).await? {
+        return Ok(());
     }
-    let is_proven = call(context, user_id.as_str(), Prove { keys: keys.clone() }).await?;
-    Ok(if is_proven { error } else { Error::InvalidKey })
+    Err(Error::InvalidKey)
 }
 
 /// Step 3.
-async fn admit(
-    asked: &Asked<'_>,
-    plan: &Plan,
-    context: &Context,
-    entry: Entry,
-) -> Result<Admission, Error> {
-    let user_id = asked.caller.user_id.clone();
+fn admission_of(asked: &Asked<'_>, plan: &Plan, entry: Entry) -> Admit {
     let previous_response_id =
         plan.agent.as_ref().and_then(|agent| agent.previous_response_id.clone());
-    let admit = Admit { keys: asked.caller.keys.clone(), previous_response_id, entry };
-    call(context, user_id.as_str(), admit).await
+    Admit { keys: asked.caller.keys.clone(), previous_response_id, entry }
 }
 
 /// What is owed for an admitted request.
@@ -195,7 +194,7 @@ async fn forward(
     let answer = match exchange::send(&mut plan, patience, &mut departure).await {
         Ok(answer) => answer,
         Err(NoAnswer::ClientLeft) => {
-            settlement.end(failed(499, "client_left"));
+            settlement.end(client_left());
             return Ok(reply::empty(499));
         }
         Err(NoAnswer::Failed(error)) => {
@@ -240,7 +239,7 @@ fn entry(asked: &Asked<'_>, plan: &Plan, settings: &Settings) -> Entry {
     Entry {
         request_id: incoming.request_id.clone(),
         user_id: asked.caller.user_id.clone(),
-        endpoint: asked.path.clone(),
+        endpoint: asked.path.chars().take(LONGEST_ENDPOINT).collect(),
         project: asked.project.clone(),
         model: plan.model.clone(),
         ip_hash: address.map(|address| keyed_hash::ip_hash(pepper, &address)),
@@ -248,9 +247,4 @@ fn entry(asked: &Asked<'_>, plan: &Plan, settings: &Settings) -> Entry {
         count: 1,
         outcome: Outcome::interrupted(),
     }
-}
-
-/// What ends before it is admitted leaves a log line.
-fn log_early(incoming: &Incoming, error: &Error) {
-    log::early(incoming, error.status(), Some(error.code()));
 }

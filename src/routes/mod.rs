@@ -106,7 +106,11 @@ pub async fn answer(request: Request, env: worker::Env, events: worker::Context)
             reply::error(&Error::Internal)
         }
     };
-    reply::set(&response.headers(), "x-request-id", &incoming.request_id);
+    let headers = response.headers();
+    reply::set(&headers, "x-request-id", &incoming.request_id);
+    // What an upstream sends is never a page of this origin.
+    reply::set(&headers, "x-content-type-options", "nosniff");
+    reply::set(&headers, "content-security-policy", "sandbox");
     cors::decorate(&incoming, &context, &response);
     response
 }

@@ -56,7 +56,9 @@ async fn check(context: &Context, now: Millis) -> Readiness {
     let d1 = d1.unwrap_or_else(|| Err("D1 took too long".to_owned()));
     let status = if d1.is_ok() && upstream.is_ok() { "ready" } else { "degraded" };
     let kept_for = match &upstream {
-        Err(problem) if problem.contains("OPENCLAW_GATEWAY_TOKEN") => KEPT_FOR_AFTER_A_REFUSAL,
+        Err(problem) if problem.contains("refuses") || problem.contains("locked") => {
+            KEPT_FOR_AFTER_A_REFUSAL
+        }
         _ => KEPT_FOR,
     };
     let words = |result: Result<String, String>| result.unwrap_or_else(|problem| problem);
@@ -96,11 +98,13 @@ async fn check_upstream(context: &Context) -> Result<String, String> {
 
 async fn check_agent(settings: &Settings, agent: &AgentSettings) -> Result<String, String> {
     let models = async { text(probe(settings, "/v1/models", Some(agent), None).await?).await };
-    let chat = probe(settings, "/v1/chat/completions", Some(agent), None);
-    let (models, chat) = join(models, chat).await;
-    let mut probes = Probes { models, chat: chat.map(|response| response.status()), tools: None };
+    let mut probes = Probes { models: models.await, ..Probes::default() };
+    // Who was refused doesn't ask again.
     if let Some((200, list)) = &probes.models {
-        probes.tools = list_sessions(settings, agent, list).await;
+        let chat = probe(settings, "/v1/chat/completions", Some(agent), None);
+        let (chat, tools) = join(chat, list_sessions(settings, agent, list)).await;
+        probes.chat = chat.map(|response| response.status());
+        probes.tools = tools;
     }
     let warning = openclaw_probe::verdict(&probes, agent)?;
     Ok(warning.map_or_else(|| "ok".to_owned(), |warning| format!("ok, but {warning}")))
@@ -123,7 +127,7 @@ async fn list_sessions(
 }
 
 async fn text(response: Response) -> Option<(u16, String)> {
-    let text = JsFuture::from(response.text().ok()?).await.ok()?.as_string()?;
+    let text = in_time(JsFuture::from(response.text().ok()?)).await?.ok()?.as_string()?;
     Some((response.status(), text))
 }
 

@@ -10,6 +10,9 @@ use wasm_streams::ReadableStream;
 use crate::error::Error;
 use crate::incoming::Incoming;
 
+/// The largest body that anyone may have read, in bytes.
+const SMALL: u64 = 256 * 1024;
+
 /// What goes upstream as the body.
 pub enum Body {
     /// None.
@@ -39,6 +42,12 @@ pub fn check_size(incoming: &Incoming, limit: u64) -> Result<(), Error> {
         return Err(Error::RequestTooLarge { limit });
     }
     Ok(())
+}
+
+/// Whether the body is, or may become, so large that reading it is not for everyone.
+pub fn may_be_large(incoming: &Incoming) -> bool {
+    let is_small = declared_length(incoming).is_some_and(|length| length <= SMALL);
+    !is_small && incoming.request.body().is_some()
 }
 
 fn declared_length(incoming: &Incoming) -> Option<u64> {

@@ -123,11 +123,13 @@ pub async fn fetch(url: &str, init: &RequestInit) -> Result<Response, JsValue> {
     JsFuture::from(global_fetch(url, init)?).await?.dyn_into()
 }
 
-/// The answers that are not passed on: redirects, and a tunnel's word for a timeout.
+/// The answers that are not passed on: redirects, a tunnel's word for a timeout, and what is no
+/// status.
 fn status_error(response: &Response) -> Option<Error> {
     match response.status() {
         300..=303 | 305..=399 => Some(Error::UpstreamRedirect),
         524 => Some(Error::UpstreamTimeout),
+        600.. => Some(Error::UpstreamUnreachable),
         _ => None,
     }
 }

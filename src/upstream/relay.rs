@@ -71,7 +71,7 @@ pub fn respond(
                 meter: Meter::new(metered),
                 is_metered: is_ok && format != Format::Opaque,
                 status,
-                is_event_stream: format == Format::EventStream,
+                is_event_stream: is_ok && format == Format::EventStream,
                 last_sign: clock::reading(),
                 memory: memory.filter(|_| is_ok),
                 held: Vec::new(),
@@ -104,7 +104,7 @@ struct Relay {
     /// Whether the meter has anything to read; what it has not passes without a copy.
     is_metered: bool,
     status: u16,
-    /// When the client was last sent anything.
+    /// When anything was last heard of the upstream, or said to the client.
     last_sign: Millis,
     is_event_stream: bool,
     /// Set until the answer's id is known and remembered; until then chunks are held.

@@ -56,6 +56,12 @@ pub fn looks_like_key(credential: &str) -> bool {
     credential.starts_with(PREFIX)
 }
 
+/// Whether a text has a gateway key in it somewhere.
+#[must_use]
+pub fn contains_key(text: &str) -> bool {
+    text.contains(PREFIX)
+}
+
 /// Reads a gateway key; `None` where it is malformed.
 #[must_use]
 pub fn parse(key: &str) -> Option<ShownKey> {

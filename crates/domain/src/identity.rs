@@ -72,6 +72,10 @@ pub fn resolve(claims: Claims<'_>) -> Result<Caller, IdentityError> {
         return Err(IdentityError::Conflict);
     }
     let own = if bearer.is_some() { None } else { authorization.clone() };
+    // A key that is written wrongly, without `Bearer` or behind another, must not go upstream.
+    if own.as_deref().is_some_and(gateway_key::contains_key) {
+        return Err(IdentityError::InvalidKey);
+    }
     let keys = shown.into_iter().map(|key| key.hash).collect();
     Ok(Caller { user_id, keys, authorization: own.map(Secret::new) })
 }
@@ -140,6 +144,11 @@ mod tests {
         assert_eq!(caller.keys.len(), 1);
         let caller = resolve_all("/v1", "", "Basic eDp5", &key("ada")).unwrap();
         assert_eq!(caller.authorization.unwrap().expose(), "Basic eDp5");
+        for written_wrongly in ["{}", "Bearer\t{}", "Basic {}", "Bearer sk-1, Bearer {}"] {
+            let authorization = written_wrongly.replace("{}", &key("ada"));
+            let refused = resolve_all("/v1", "", &authorization, "").unwrap_err();
+            assert_eq!(refused, IdentityError::InvalidKey, "{written_wrongly}");
+        }
         assert_eq!(
             resolve_all("/v1", "", "Bearer ogk_ada_x", "").unwrap_err(),
             IdentityError::InvalidKey

@@ -22,6 +22,9 @@ pub const KEPT: usize = 50;
 /// How many rows may wait for D1 before refusals are folded.
 pub const CROWDED: usize = 10_000;
 
+/// How many settled rows a journal keeps at rest.
+const LARGEST: usize = 5_000;
+
 /// How many refusals are folded at once, at most.
 const FOLDED_AT_ONCE: usize = 5_000;
 
@@ -76,11 +79,8 @@ impl Journal {
 
     /// A slot for a new row.
     pub fn take_slot(&mut self, now: Millis) -> i64 {
-        let outside = |admitted_at: Millis| admitted_at <= now - MINUTE;
-        let reusable =
-            |row: &&Settled| row.position <= self.flushed && row.admitted_at.is_none_or(outside);
         if self.settled.len() > KEPT
-            && let Some(slot) = self.settled.front().filter(reusable).map(|row| row.slot)
+            && let Some(slot) = self.reusable(now)
         {
             self.settled.pop_front();
             return slot;
@@ -132,6 +132,27 @@ impl Journal {
     pub fn give_up(&mut self, slots: &[i64]) {
         let slots: HashSet<_> = slots.iter().collect();
         self.settled.retain(|row| !slots.contains(&row.slot));
+    }
+
+    /// Gives up the oldest rows that nothing needs any more, where an outage or a rush has left
+    /// far more than a user's usual minute; their slots.
+    pub fn shrink(&mut self, now: Millis) -> Vec<i64> {
+        let mut slots = Vec::new();
+        while self.settled.len() > LARGEST
+            && let Some(slot) = self.reusable(now)
+        {
+            self.settled.pop_front();
+            slots.push(slot);
+        }
+        slots
+    }
+
+    /// The slot of the oldest row, if D1 has it and the window no longer needs it.
+    fn reusable(&self, now: Millis) -> Option<i64> {
+        let outside = |admitted_at: Millis| admitted_at <= now - MINUTE;
+        let oldest = self.settled.front()?;
+        let is_free = oldest.position <= self.flushed && oldest.admitted_at.is_none_or(outside);
+        is_free.then_some(oldest.slot)
     }
 
     /// Rows up to `position` are on their way.
@@ -213,6 +234,21 @@ mod tests {
         assert!(journal.foldable().is_empty());
         journal.flush_succeeded(500, 0);
         assert_eq!(journal.backlog(), CROWDED / 2 - 250);
+    }
+
+    #[test]
+    fn a_journal_shrinks_after_an_outage() {
+        let mut journal = Journal::default();
+        for _ in 0..LARGEST + 10 {
+            let slot = journal.take_slot(0);
+            journal.settle(slot, Some(0), 0);
+        }
+        journal.flush_succeeded(4, 0);
+        assert_eq!(journal.shrink(MINUTE - 1), [0; 0], "the window needs them");
+        assert_eq!(journal.shrink(MINUTE), [1, 2, 3, 4], "D1 doesn't have the rest");
+        journal.flush_succeeded(1_000_000, 0);
+        assert_eq!(journal.shrink(MINUTE).len(), 6);
+        assert_eq!(journal.settled.len(), LARGEST);
     }
 
     #[test]

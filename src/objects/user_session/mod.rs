@@ -75,13 +75,12 @@ impl DurableObject for UserSession {
     async fn alarm(&self) -> Result<Response> {
         // It sets the next one itself when it is through, so nothing else has to until then.
         self.alarm.set(Some(Millis::MIN));
-        let ended = match self.turn(|session, now| ((), session.expire(now))) {
-            Ok(()) => self.flush().await,
-            Err(error) => Err(error),
-        };
+        let ended = AssertUnwindSafe(self.tend()).catch_unwind().await;
         self.alarm.set(None);
+        let ended = ended.unwrap_or_else(|_| Err("the object panicked".into()));
         if let Err(error) = ended.and_then(|()| self.turn(|_, _| ((), Vec::new()))) {
             log::fault("alarm failed", &error.to_string());
+            self.forget();
             self.wake_in(1_000)?;
         }
         Response::empty()
@@ -105,6 +104,12 @@ impl UserSession {
 }
 
 impl UserSession {
+    /// What the alarm is for.
+    async fn tend(&self) -> Result<()> {
+        self.turn(|session, now| ((), session.expire(now)))?;
+        self.flush().await
+    }
+
     async fn answer(&self, message: &str) -> Result<String> {
         match serde_json::from_str(message)? {
             SessionMessage::Admit(message) => encode::<Admit>(&self.admit(message).await?),

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use domain::entry::Entry;
 use domain::session::Session;
 use futures::future::{Either, select};
 use serde::Serialize;
@@ -14,8 +15,10 @@ use super::UserSession;
 use super::store::SettledRow;
 use crate::log;
 
-/// Rows a batch: some 200 KB of JSON, far below the 2 MB of a bound parameter.
+/// Rows a batch, at most.
 const BATCH: i64 = 500;
+/// Bytes of rows a batch, at most: D1 takes 2 MB as one bound parameter.
+const BATCH_BYTES: usize = 1_000_000;
 
 /// How long D1 may take before the attempt counts as failed.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -69,12 +72,24 @@ impl UserSession {
             let is_due = journal.flush_due().is_some_and(|due| due <= now);
             (is_due.then(|| journal.flushed()), Vec::new())
         })?;
-        after.map(|after| Ok((after, self.store.settled_after(after, BATCH)?))).transpose()
+        let Some(after) = after else { return Ok(None) };
+        let mut rows = self.store.settled_after(after, BATCH)?;
+        let mut bytes = 0;
+        let fitting = rows.iter().take_while(|row| {
+            bytes += row.entry.len();
+            bytes <= BATCH_BYTES
+        });
+        let fitting = fitting.count().max(1);
+        rows.truncate(fitting);
+        Ok(Some((after, rows)))
     }
 
     async fn send(&self, rows: &[SettledRow], last: i64) -> Result<Flush> {
         let outbox = self.store.outbox()?;
-        let user_id = self.state.id().name().unwrap_or_default();
+        // An object that its alarm woke may not know its own name.
+        let first =
+            rows.first().map(|row| serde_json::from_str::<Entry>(&row.entry)).transpose()?;
+        let user_id = first.map(|entry| entry.user_id.to_string()).unwrap_or_default();
         let batch = rows.iter().map(|row| row.entry.as_str()).collect::<Vec<_>>().join(",");
         let database = self.context.database()?;
         #[expect(clippy::cast_precision_loss, reason = "positions are far below 2^53")]

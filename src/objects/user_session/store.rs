@@ -12,17 +12,18 @@ use worker::{Result, SqlStorage, SqlStorageValue};
 
 use crate::context::random_id;
 
-/// The schema, a step a version; a step that was released is never changed.
+/// The schema, a step a version; a step that was released is never changed. Each can be repeated,
+/// for one that fails half-way is not rolled back.
 const SCHEMA: &[&str] = &["
-    create table journal (
+    create table if not exists journal (
         slot integer primary key,
         admitted_at integer,
         lease_until integer,
         position integer,
         entry text not null
     );
-    create table keys (record text not null);
-    create table responses (
+    create table if not exists keys (record text not null);
+    create table if not exists responses (
         slot integer primary key,
         response_id text not null,
         session_key text not null,
@@ -160,7 +161,7 @@ impl Store {
         }
         if done == 0 {
             let outbox = random_id();
-            let first = "insert into meta values ('outbox', ?), ('flushed', 0)";
+            let first = "insert or ignore into meta values ('outbox', ?), ('flushed', 0)";
             self.write(first, vec![outbox.into()])?;
         }
         if done < SCHEMA.len() {

@@ -38,7 +38,7 @@ pub struct Admit {
     /// The answer that the caller wants to continue from.
     pub previous_response_id: Option<String>,
     /// The log row as it stands until the request is settled. Its request id names the lease, so
-    /// that a message sent twice is admitted once.
+    /// that a message that arrives twice is admitted once.
     pub entry: Entry,
 }
 

@@ -66,7 +66,7 @@ pub enum Change {
         /// The row.
         entry: Box<Entry>,
     },
-    /// These rows are gone: they were folded into others.
+    /// These rows are gone: folded into others, or needed by nothing any more.
     GiveUp(Vec<i64>),
     /// A lease goes on.
     Renew {
@@ -325,7 +325,12 @@ impl Session {
     /// D1 has the rows up to `position`.
     pub fn flush_succeeded(&mut self, position: i64, now: Millis) -> ((), Vec<Change>) {
         self.journal.flush_succeeded(position, now);
-        ((), vec![Change::Flushed(self.journal.flushed())])
+        let mut changes = vec![Change::Flushed(self.journal.flushed())];
+        let surplus = self.journal.shrink(now);
+        if !surplus.is_empty() {
+            changes.push(Change::GiveUp(surplus));
+        }
+        ((), changes)
     }
 
     /// D1 could not be reached.
