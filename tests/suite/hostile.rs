@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Test> {
     tests![Ordinary:
         ten_thousand_random_requests_fault_nothing,
         huge_heads_and_bodies_fault_nothing,
+        long_paths_do_not_stop_the_ledger,
     ]
 }
 
@@ -183,6 +184,26 @@ async fn huge_heads_and_bodies_fault_nothing() {
         }
     }
     still_well(gateway).await;
+}
+
+/// Three hundred rows with their whole paths would be more than D1 takes at once.
+async fn long_paths_do_not_stop_the_ledger() {
+    let pair = shared::open().await;
+    let user = shared::user("long");
+    pair.gateway.mint_key(&user).await;
+    let wrong = format!("ogk_{user}_{}", "A".repeat(43));
+    let path = format!("/v1/{}", "a".repeat(15_000));
+    stream::iter(0..300)
+        .for_each_concurrent(16, async |_| {
+            let request = pair.gateway.get(&user, &path).header("x-gateway-key", &wrong);
+            answer(request).await.refuses(401, "invalid_key");
+        })
+        .await;
+    let passed = answer(pair.gateway.get(&user, "/v1/models")).await;
+    passed.is(200);
+    pair.gateway.ledger().row(passed.request_id()).await;
+    let counted: i64 = pair.gateway.ledger().rows(&user).iter().map(|row| row.count).sum();
+    assert_eq!(counted, 301);
 }
 
 async fn still_well(gateway: &Gateway) {
