@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::messages::{Renew, SessionMessage};
+use super::messages::{AddKey, Prove, Renew, SessionMessage};
 use super::*;
 use crate::entry::{INTERRUPTED, tests::entry};
 use crate::gateway_key::{KeyHash, mint};
@@ -257,7 +257,22 @@ fn the_wire_format_is_pinned() {
     let renew = SessionMessage::Renew(Renew { request_id: "r1".to_owned() });
     assert_eq!(serde_json::to_string(&renew).unwrap(), r#"{"renew":{"request_id":"r1"}}"#);
 
+    let remember = Remember { response_id: "r1".to_owned(), session_key: "p-1".to_owned() };
+    let literal = r#"{"remember":{"response_id":"r1","session_key":"p-1"}}"#;
+    assert_eq!(serde_json::to_string(&SessionMessage::Remember(remember)).unwrap(), literal);
+    let prove = SessionMessage::Prove(Prove { keys: vec![key(0)] });
+    let literal = format!(r#"{{"prove":{{"keys":["{hash}"]}}}}"#);
+    assert_eq!(serde_json::to_string(&prove).unwrap(), literal);
+    // A key's record is also what the object stores.
+    let add = SessionMessage::AddKey(AddKey(record(0)));
+    let literal =
+        format!(r#"{{"add_key":{{"hash":"{hash}","label":"laptop","created_at":"2026"}}}}"#);
+    assert_eq!(serde_json::to_string(&add).unwrap(), literal);
+
     let standing = Standing { limit: 3, remaining: 0, empty_in_ms: 9, next_free_ms: 8 };
+    let admitted = Admission::Admitted(Permit { standing, session_key: None });
+    let literal = r#"{"admitted":{"standing":{"limit":3,"remaining":0,"empty_in_ms":9,"next_free_ms":8},"session_key":null}}"#;
+    assert_eq!(serde_json::to_string(&admitted).unwrap(), literal);
     let reason = Reason::RateLimited { retry_after_ms: 8 };
     let refused = Admission::Refused(Refusal { reason, standing: Some(standing) });
     let literal = r#"{"refused":{"reason":{"rate_limited":{"retry_after_ms":8}},"standing":{"limit":3,"remaining":0,"empty_in_ms":9,"next_free_ms":8}}}"#;
