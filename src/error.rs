@@ -5,6 +5,10 @@ use domain::identity::IdentityError;
 use domain::session::messages::Reason;
 use serde::Serialize;
 
+/// What a caller hears who needs a gateway key and shows none.
+pub const GATEWAY_KEY_MISSING: &str = "Your gateway key is missing. Send it as `Authorization: \
+    Bearer ogk_…`, or as X-Gateway-Key beside your own API key.";
+
 /// An error of the contract. Its `Display` is the message: what happened, and what to do next.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -42,6 +46,13 @@ pub enum Error {
          a new one."
     )]
     InvalidKey,
+    #[error(
+        "This USER_ID already belongs to another API key. Use the key that you used first, or send \
+         your gateway key, or ask the operator to unbind it."
+    )]
+    UserIdBound,
+    #[error("This USER_ID is blocked. Ask the operator why.")]
+    UserBlocked,
     #[error("This page is for the operator. Sign in with the operator's token.")]
     OperatorRequired,
     #[error("This gateway needs to know who you are. Set your USER_ID, or use your gateway key.")]
@@ -96,8 +107,10 @@ impl Error {
             | Self::InvalidConversationId
             | Self::PreviousResponseNotFound
             | Self::UpgradeUnsupported => 400,
-            Self::MissingKey(_) | Self::InvalidKey | Self::OperatorRequired => 401,
-            Self::AnonymousDisabled => 403,
+            Self::MissingKey(_) | Self::InvalidKey | Self::UserIdBound | Self::OperatorRequired => {
+                401
+            }
+            Self::AnonymousDisabled | Self::UserBlocked => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::RequestTooLarge { .. } => 413,
@@ -122,6 +135,8 @@ impl Error {
             Self::UpgradeUnsupported => "upgrade_unsupported",
             Self::MissingKey(_) => "missing_key",
             Self::InvalidKey => "invalid_key",
+            Self::UserIdBound => "user_id_bound",
+            Self::UserBlocked => "user_blocked",
             Self::OperatorRequired => "operator_required",
             Self::AnonymousDisabled => "anonymous_disabled",
             Self::NotFound => "not_found",
@@ -171,6 +186,9 @@ impl Error {
     pub fn refused(reason: Reason, per_minute: u32, in_flight: u32) -> Self {
         match reason {
             Reason::InvalidKey => Self::InvalidKey,
+            Reason::MissingKey => Self::MissingKey(GATEWAY_KEY_MISSING),
+            Reason::UserIdBound => Self::UserIdBound,
+            Reason::Blocked => Self::UserBlocked,
             Reason::PreviousResponseNotFound => Self::PreviousResponseNotFound,
             Reason::RateLimited { retry_after_ms } => Self::RateLimitExceeded {
                 limit: per_minute,

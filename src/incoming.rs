@@ -20,8 +20,6 @@ pub struct Incoming {
     pub arrived: Millis,
     /// The method.
     pub method: String,
-    /// The host that the client asked for, without the port.
-    pub host: String,
     /// The path, parsed; judged and forwarded.
     pub path: String,
     /// The query with its `?`, as it came; empty where there is none.
@@ -48,7 +46,6 @@ impl Incoming {
             request_id,
             arrived: clock::reading(),
             method: request.method(),
-            host: url.as_ref().and_then(Url::host_str).unwrap_or_default().to_owned(),
             query: url
                 .as_ref()
                 .and_then(Url::query)

@@ -8,6 +8,7 @@ mod clock;
 mod context;
 mod error;
 mod fault;
+mod guessing;
 mod incoming;
 mod log;
 mod objects;

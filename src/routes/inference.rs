@@ -2,33 +2,37 @@
 //!
 //! 1. Who is calling: path, headers and keys agree, and the binding allows it.
 //! 2. What is to be sent: size, body, the upstream's rules. Until here nothing costs anything.
-//! 3. Admission by the user's object: 401, 429, or a permit.
+//! 3. Admission by the user's object: 401, 403, 429, or a permit. A caller who has not proven to be
+//!    the user, where nobody else has either, needs room in its address's counter for that.
 //! 4. The exchange with the upstream: 502, 504, or an answer.
 //! 5. The answer streams back; its end settles the request in `wait_until`.
 
 use std::time::Duration;
 
+use domain::clock::sql_text;
 use domain::entry::{Entry, Outcome};
 use domain::identifiers::{DEFAULT_PROJECT, parse_label};
-use domain::identity::{self, Caller, Claims};
+use domain::identity::Caller;
 use domain::path::{GatewayPath, gateway_path};
-use domain::session::messages::{Admission, Admit, Permit, Prove, Standing};
-use domain::settings::{Settings, UserBinding, is_loopback};
-use domain::{keyed_hash, model_list, rate_headers};
+use domain::session::access::Proof;
+use domain::session::messages::{Admission, Admit, Bind, Permit, Standing};
+use domain::settings::{Settings, UserBinding};
+use domain::{keyed_hash, model_list, rate_headers, upstream_policy};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::Response;
 
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, GATEWAY_KEY_MISSING};
 use crate::incoming::Incoming;
 use crate::objects::call;
+use crate::routes::caller;
 use crate::settlement::{Settlement, client_left};
 use crate::upstream::body;
 use crate::upstream::departure::Departure;
 use crate::upstream::exchange::{self, Answer, NoAnswer, Patience};
 use crate::upstream::plan::{Asked, Plan};
 use crate::upstream::relay::{self, Memory};
-use crate::{clock, fault, log, reply};
+use crate::{fault, guessing, log, reply};
 
 /// What of a path goes into the log, in characters: all of the paths that there are.
 const LONGEST_ENDPOINT: usize = 256;
@@ -58,12 +62,14 @@ async fn serve(
 ) -> Result<Response, Error> {
     let settings = context.settings()?;
     let asked = identify(incoming, &settings)?;
-    let plan = prepare(&asked, &settings, context).await?;
+    let (plan, vouched) = prepare(&asked, &settings, context).await?;
     let entry = entry(&asked, &plan, &settings);
-    let message = admission_of(&asked, &plan, entry.clone());
-    let (admission, settlement) = Settlement::admit(context, message, incoming.arrived).await?;
+    let message = Admit { vouched, ..admission_of(&asked, &plan, entry.clone()) };
+    let (admission, settlement) = admit(message, incoming, context).await?;
     let permit = match admission {
         Admission::Admitted(permit) => permit,
+        // Only a caller that nobody vouched for is asked to come again.
+        Admission::Unproven => return Err(Error::Internal),
         Admission::Refused(refusal) => {
             *standing = refusal.standing;
             let (per_minute, in_flight) = (settings.requests_per_minute, settings.max_in_flight);
@@ -86,13 +92,8 @@ fn identify<'a>(incoming: &'a Incoming, settings: &Settings) -> Result<Asked<'a>
     if incoming.header("upgrade").is_some_and(|text| text.eq_ignore_ascii_case("websocket")) {
         return Err(Error::UpgradeUnsupported);
     }
-    let caller = identity::resolve(Claims {
-        path: &path,
-        user_id: incoming.header("x-user-id"),
-        authorization: incoming.header("authorization"),
-        gateway_key: incoming.header("x-gateway-key"),
-    })?;
-    check_binding(&caller, incoming, settings)?;
+    let caller = caller::claimed(incoming, &path)?;
+    check_binding(&caller, settings)?;
     let label = |name, error: Error| {
         incoming.header(name).map(|text| parse_label(&text).ok_or(error)).transpose()
     };
@@ -108,55 +109,62 @@ fn identify<'a>(incoming: &'a Incoming, settings: &Settings) -> Result<Asked<'a>
     })
 }
 
-fn check_binding(caller: &Caller, incoming: &Incoming, settings: &Settings) -> Result<(), Error> {
+fn check_binding(caller: &Caller, settings: &Settings) -> Result<(), Error> {
     if caller.user_id.is_anonymous() && !settings.allow_anonymous {
         return Err(Error::AnonymousDisabled);
     }
-    match settings.user_binding {
-        UserBinding::Open if is_loopback(&incoming.host) => Ok(()),
-        UserBinding::Open => Err(Error::NotConfigured(
-            "USER_BINDING=open believes every caller, so it works on a loopback address only"
-                .to_owned(),
-        )),
-        UserBinding::Key if caller.keys.is_empty() => Err(Error::MissingKey(
-            "Your gateway key is missing. Send it as `Authorization: Bearer ogk_…`, or as \
-             X-Gateway-Key beside your own API key.",
-        )),
-        UserBinding::Key => Ok(()),
+    // The object would say so too; this way it isn't asked.
+    if settings.user_binding == UserBinding::Key && caller.shown.keys.is_empty() {
+        return Err(Error::MissingKey(GATEWAY_KEY_MISSING));
     }
+    Ok(())
 }
 
-/// Step 2.
-async fn prepare(asked: &Asked<'_>, settings: &Settings, context: &Context) -> Result<Plan, Error> {
+/// Step 2. Says besides whether the caller has been vouched for already.
+async fn prepare(
+    asked: &Asked<'_>,
+    settings: &Settings,
+    context: &Context,
+) -> Result<(Plan, bool), Error> {
     body::check_size(asked.incoming, settings.max_body_bytes)?;
+    let mut vouched = false;
     // Strangers don't get to fill the isolate's memory.
-    if body::may_be_large(asked.incoming) {
-        prove(asked, context).await?;
+    if body::may_be_large(asked.incoming)
+        && caller::prove(&asked.caller, context).await? == Proof::Unproven
+    {
+        guessing::vouch(asked.incoming, context).await?;
+        vouched = true;
     }
     match Plan::make(asked, settings).await {
         // A key that is shown is always checked: who shows a wrong one hears of that first, rather
         // than of the credential that is missing beside it.
-        Err(error @ Error::MissingKey(_)) => {
-            prove(asked, context).await?;
+        Err(error @ Error::MissingKey(_)) if !asked.caller.shown.keys.is_empty() => {
+            caller::prove(&asked.caller, context).await?;
             Err(error)
         }
-        other => other,
+        other => Ok((other?, vouched)),
     }
-}
-
-async fn prove(asked: &Asked<'_>, context: &Context) -> Result<(), Error> {
-    let Caller { user_id, keys, .. } = &asked.caller;
-    if keys.is_empty() || call(context, user_id.as_str(), Prove { keys: keys.clone() }).await? {
-        return Ok(());
-    }
-    Err(Error::InvalidKey)
 }
 
 /// Step 3.
+async fn admit(
+    message: Admit,
+    incoming: &Incoming,
+    context: &Context,
+) -> Result<(Admission, Settlement), Error> {
+    let decided = Settlement::admit(context, message.clone(), incoming.arrived).await?;
+    if decided.0 != Admission::Unproven {
+        return Ok(decided);
+    }
+    guessing::vouch(incoming, context).await?;
+    let vouched = Admit { vouched: true, ..message };
+    Settlement::admit(context, vouched, incoming.arrived).await
+}
+
 fn admission_of(asked: &Asked<'_>, plan: &Plan, entry: Entry) -> Admit {
     let previous_response_id =
         plan.agent.as_ref().and_then(|agent| agent.previous_response_id.clone());
-    Admit { keys: asked.caller.keys.clone(), previous_response_id, entry }
+    Admit { shown: asked.caller.shown.clone(), vouched: false, previous_response_id, entry }
 }
 
 /// What is owed for an admitted request.
@@ -176,7 +184,7 @@ async fn forward(
     let Duty { context, settings, mut settlement } = duty;
     let mut memory = None;
     if let Some(agent) = plan.agent.as_mut().filter(|agent| !agent.session_key.is_empty()) {
-        if let Some(session_key) = permit.session_key {
+        if let Some(session_key) = permit.session_key.clone() {
             agent.session_key = session_key;
         }
         let session_key = agent.session_key.clone();
@@ -205,6 +213,15 @@ async fn forward(
         }
     };
     settlement.first_byte();
+    if permit.binds
+        && answer.response.ok()
+        && upstream_policy::proves_a_bearer(&asked.incoming.method, &asked.path)
+        && let Some(bearer) = asked.caller.shown.bearer.clone()
+    {
+        // Before the client hears of it: from then on nobody else is this user. Should it fail, the
+        // next answer binds.
+        let _ = call(context, asked.caller.user_id.as_str(), Bind { bearer }).await;
+    }
     match plan.agent.as_ref().and_then(|agent| agent.visible_models.as_deref()) {
         Some(visible) if answer.response.ok() => list_models(answer, visible, settlement).await,
         _ => relay::respond(answer, &plan, settlement, memory),
@@ -242,8 +259,9 @@ fn entry(asked: &Asked<'_>, plan: &Plan, settings: &Settings) -> Entry {
         endpoint: asked.path.chars().take(LONGEST_ENDPOINT).collect(),
         project: asked.project.clone(),
         model: plan.model.clone(),
+        key_id: asked.caller.shown.keys.first().map(|key| key.id().to_owned()),
         ip_hash: address.map(|address| keyed_hash::ip_hash(pepper, &address)),
-        created_at: clock::sql_text(incoming.arrived),
+        created_at: sql_text(incoming.arrived),
         count: 1,
         outcome: Outcome::interrupted(),
     }

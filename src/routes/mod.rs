@@ -1,8 +1,10 @@
 //! THE route table: every path, its methods, and who may call it.
 
+mod caller;
 mod cors;
 mod health;
 mod inference;
+mod me;
 mod operator;
 mod ready;
 
@@ -35,6 +37,7 @@ enum Handler {
     Health,
     Ready,
     Inference,
+    Me,
     MintKey,
 }
 
@@ -69,6 +72,7 @@ const ROUTES: &[Route] = &[
     row(ANY, "/u/:user_id/v1", Access::User, Handler::Inference),
     row(ANY, "/u/:user_id/v1/", Access::User, Handler::Inference),
     row(ANY, "/u/:user_id/v1/*path", Access::User, Handler::Inference),
+    row(GET, "/me", Access::User, Handler::Me),
     row(POST, "/operator/api/users/:user_id/keys", Access::Operator, Handler::MintKey),
 ];
 
@@ -139,6 +143,7 @@ async fn dispatch(incoming: &Incoming, context: &Context) -> Result<Response, Er
         Handler::Health => Ok(health::answer()),
         Handler::Ready => Ok(ready::answer(context).await),
         Handler::Inference => Ok(inference::answer(incoming, context).await),
+        Handler::Me => me::answer(incoming, context).await,
         Handler::MintKey => operator::mint_key(incoming, context, parameter("user_id")).await,
     }
 }

@@ -1,9 +1,11 @@
 //! `/operator/api/*`: what the operator may do.
 
+use domain::clock::rfc3339;
 use domain::gateway_key;
 use domain::identifiers::UserId;
 use domain::identity::bearer_of;
-use domain::session::messages::{AddKey, KeyRecord};
+use domain::session::access::KeyRecord;
+use domain::session::messages::AddKey;
 use serde::{Deserialize, Serialize};
 use web_sys::Response;
 
@@ -12,7 +14,7 @@ use crate::error::Error;
 use crate::incoming::Incoming;
 use crate::objects::call;
 use crate::upstream::body;
-use crate::{clock, log, reply};
+use crate::{log, reply};
 
 /// Far more than any body that an operator sends here.
 const MAX_BODY_BYTES: u64 = 64 * 1024;
@@ -60,15 +62,15 @@ pub async fn mint_key(
     }
     let label = read_label(&body::read(incoming, MAX_BODY_BYTES).await?)?;
     let (key, hash) = gateway_key::mint(&user_id, &random_bytes());
-    let created_at = clock::rfc3339(incoming.arrived);
-    let record = KeyRecord { hash: hash.clone(), label, created_at };
+    let created_at = rfc3339(incoming.arrived);
+    let record = KeyRecord { hash: hash.clone(), label, created_at, last_use: None };
     if !call(context, user_id.as_str(), AddKey(record.clone())).await? {
         // Two keys of 256 random bits share 32 bits of their hashes: to be tried again.
         return Err(Error::Internal);
     }
     log::early(incoming, 201, None);
     let KeyRecord { label, created_at, .. } = &record;
-    let key_id = hash.key_id();
+    let key_id = hash.id();
     Ok(reply::json(201, &MintedKey { key: key.expose(), key_id, label, created_at }))
 }
 

@@ -2,7 +2,7 @@
 
 use gateway_tests::gateway::Key;
 use gateway_tests::script::chat_request;
-use gateway_tests::{Options, Script, raw};
+use gateway_tests::{Options, Script};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
@@ -28,7 +28,6 @@ pub fn tests() -> Vec<Test> {
         anothers_key_is_a_conflict_or_wrong,
         a_callers_own_credential_goes_upstream_as_it_came,
         without_a_credential_of_the_callers_nothing_goes_upstream,
-        open_is_for_loopback_only,
         projects_and_conversations_are_short_plain_names,
     ]
 }
@@ -243,26 +242,6 @@ async fn without_a_credential_of_the_callers_nothing_goes_upstream() {
     answer(request().header("x-user-id", shared::user("poor"))).await.refuses(401, "missing_key");
     answer(request().header("authorization", "")).await.refuses(401, "missing_key");
     assert!(route.seen().is_empty());
-}
-
-async fn open_is_for_loopback_only() {
-    let pair = shared::open().await;
-    for (host, status, code) in [
-        ("example.com", 503, "not_configured"),
-        ("127.0.0.1.example.com", 503, "not_configured"),
-        ("10.0.0.7:8787", 503, "not_configured"),
-        ("localhost:8787", 200, ""),
-        ("127.0.0.1", 200, ""),
-        ("[::1]:8787", 200, ""),
-    ] {
-        let request = format!(
-            "GET /v1/models HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
-             Authorization: Bearer sk-caller\r\nX-User-ID: {}\r\n\r\n",
-            shared::user("host"),
-        );
-        let answer = raw::send(pair.gateway.address(), request.as_bytes()).await;
-        assert_eq!((answer.status, answer.code().as_str()), (status, code), "Host: {host}");
-    }
 }
 
 async fn projects_and_conversations_are_short_plain_names() {

@@ -4,6 +4,8 @@
 //! back, everything that the object remembers is moved back by as much, in memory and on disk: to
 //! the object, no time has passed. So it goes on at the usual pace, and a restart changes nothing.
 
+use chrono::{DateTime, SecondsFormat, Utc};
+
 /// A moment or a duration in milliseconds; moments count from the Unix epoch.
 pub type Millis = i64;
 
@@ -28,9 +30,31 @@ impl ClockWatch {
     }
 }
 
+/// A moment as D1 keeps it: `YYYY-MM-DD HH:MM:SS.SSS`, UTC, which compares with `datetime('now')`.
+#[must_use]
+pub fn sql_text(moment: Millis) -> String {
+    utc(moment).format("%Y-%m-%d %H:%M:%S%.3f").to_string()
+}
+
+/// A moment in RFC 3339, UTC, with milliseconds.
+#[must_use]
+pub fn rfc3339(moment: Millis) -> String {
+    utc(moment).to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn utc(moment: Millis) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(moment).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_written_in_utc() {
+        assert_eq!(sql_text(1_795_242_216_007), "2026-11-21 06:23:36.007");
+        assert_eq!(rfc3339(1_795_242_216_007), "2026-11-21T06:23:36.007Z");
+    }
 
     #[test]
     fn only_steps_back_count() {

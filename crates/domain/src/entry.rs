@@ -23,6 +23,9 @@ pub struct Entry {
     pub model: Option<String>,
     /// A keyed hash of the caller's address, where it is known.
     pub ip_hash: Option<String>,
+    /// The id of the gateway key that was shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
     /// When the request came in: `YYYY-MM-DD HH:MM:SS.SSS`, UTC.
     pub created_at: String,
     /// How many requests the row stands for.
@@ -83,6 +86,7 @@ pub(crate) mod tests {
             project: "default".to_owned(),
             model: Some("gpt-4o".to_owned()),
             ip_hash: None,
+            key_id: None,
             created_at: "2026-11-21 06:23:36.000".to_owned(),
             count: 1,
             outcome: Outcome::interrupted(),

@@ -1,45 +1,15 @@
 //! Gateway keys: `ogk_{user_id}_{secret}`.
 //!
-//! The secret is 32 random bytes in base62, 43 digits. Only its SHA-256 is kept, and the first
-//! eight hex digits of that are the key's id: whoever finds a leaked key can name it.
+//! The secret is 32 random bytes in base62, 43 digits. Only its fingerprint is kept, and
+//! that one's id is the key's: whoever finds a leaked key can name it.
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
-
+use crate::fingerprint::Fingerprint;
 use crate::identifiers::UserId;
-use crate::keyed_hash::hex;
 use crate::secret::Secret;
 
 const PREFIX: &str = "ogk_";
 const SECRET_DIGITS: usize = 43;
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-
-/// The SHA-256 of a key's secret, in hex: what is kept and what is compared.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct KeyHash(String);
-
-impl KeyHash {
-    fn of(secret: &str) -> Self {
-        Self(hex(&Sha256::digest(secret.as_bytes())))
-    }
-
-    /// The id by which an operator names the key.
-    #[must_use]
-    pub fn key_id(&self) -> &str {
-        self.0.get(..8).unwrap_or(&self.0)
-    }
-}
-
-/// Compares in constant time.
-impl PartialEq for KeyHash {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
-    }
-}
-
-impl Eq for KeyHash {}
 
 /// A key as its owner shows it: whose it claims to be, and the hash that would prove it.
 #[derive(Clone, Debug)]
@@ -47,7 +17,7 @@ pub struct ShownKey {
     /// The USER_ID that the key names.
     pub user_id: UserId,
     /// The hash of its secret.
-    pub hash: KeyHash,
+    pub hash: Fingerprint,
 }
 
 /// Whether a credential claims to be a gateway key, well formed or not.
@@ -70,14 +40,14 @@ pub fn parse(key: &str) -> Option<ShownKey> {
     well_formed
         .then(|| UserId::parse(user_id).ok())
         .flatten()
-        .map(|user_id| ShownKey { user_id, hash: KeyHash::of(secret) })
+        .map(|user_id| ShownKey { user_id, hash: Fingerprint::of(secret) })
 }
 
 /// Makes the key of 32 random bytes, and the hash to keep.
 #[must_use]
-pub fn mint(user_id: &UserId, random: &[u8; 32]) -> (Secret<String>, KeyHash) {
+pub fn mint(user_id: &UserId, random: &[u8; 32]) -> (Secret<String>, Fingerprint) {
     let secret = base62(random);
-    let hash = KeyHash::of(&secret);
+    let hash = Fingerprint::of(&secret);
     (Secret::new(format!("{PREFIX}{user_id}_{secret}")), hash)
 }
 
@@ -108,7 +78,7 @@ mod tests {
         let ada = UserId::parse("ada_b").unwrap();
         let (key, hash) = mint(&ada, &[0; 32]);
         assert_eq!(key.expose(), &format!("ogk_ada_b_{}", "0".repeat(43)));
-        assert_eq!(hash.key_id(), "b918b22a");
+        assert_eq!(hash.id(), "b918b22a");
         let (key, _) = mint(&ada, &[255; 32]);
         assert_eq!(key.expose(), "ogk_ada_b_yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1");
     }

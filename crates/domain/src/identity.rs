@@ -1,9 +1,11 @@
 //! Who is calling: what the path, the headers and the keys say, put together.
 
-use crate::gateway_key::{self, KeyHash};
+use crate::fingerprint::Fingerprint;
+use crate::gateway_key;
 use crate::identifiers::{InvalidUserId, UserId};
 use crate::path::GatewayPath;
 use crate::secret::Secret;
+use crate::session::access::Shown;
 
 /// What a request says of its caller. Empty headers count as absent.
 #[derive(Clone, Debug)]
@@ -23,8 +25,8 @@ pub struct Claims<'a> {
 pub struct Caller {
     /// Who it claims to be.
     pub user_id: UserId,
-    /// The keys that it shows.
-    pub keys: Vec<KeyHash>,
+    /// What it shows to prove that.
+    pub shown: Shown,
     /// An `Authorization` that isn't a gateway key: the caller's own, for the upstream alone.
     pub authorization: Option<Secret<String>>,
 }
@@ -77,7 +79,8 @@ pub fn resolve(claims: Claims<'_>) -> Result<Caller, IdentityError> {
         return Err(IdentityError::InvalidKey);
     }
     let keys = shown.into_iter().map(|key| key.hash).collect();
-    Ok(Caller { user_id, keys, authorization: own.map(Secret::new) })
+    let bearer = own.as_deref().and_then(bearer_of).map(Fingerprint::of);
+    Ok(Caller { user_id, shown: Shown { keys, bearer }, authorization: own.map(Secret::new) })
 }
 
 /// The credential of a bearer `Authorization`; the scheme's name is matched without case.
@@ -141,9 +144,13 @@ mod tests {
     fn a_key_is_never_taken_for_the_callers_own_credential() {
         let caller = resolve_all("/v1", "", &format!("Bearer {}", key("ada")), "").unwrap();
         assert!(caller.authorization.is_none());
-        assert_eq!(caller.keys.len(), 1);
+        assert_eq!(caller.shown.keys.len(), 1);
+        assert!(caller.shown.bearer.is_none());
         let caller = resolve_all("/v1", "", "Basic eDp5", &key("ada")).unwrap();
         assert_eq!(caller.authorization.unwrap().expose(), "Basic eDp5");
+        assert!(caller.shown.bearer.is_none());
+        let caller = resolve_all("/v1", "ada", "bearer  sk-1", "").unwrap();
+        assert!(caller.shown.bearer == Some(Fingerprint::of("sk-1")));
         for written_wrongly in ["{}", "Bearer\t{}", "Basic {}", "Bearer sk-1, Bearer {}"] {
             let authorization = written_wrongly.replace("{}", &key("ada"));
             let refused = resolve_all("/v1", "", &authorization, "").unwrap_err();

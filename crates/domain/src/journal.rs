@@ -71,10 +71,15 @@ impl Journal {
 
     /// Takes every time for earlier, after the clock has stepped back.
     pub fn move_back(&mut self, step: Millis) {
-        for time in self.settled.iter_mut().filter_map(|row| row.admitted_at.as_mut()) {
-            *time -= step;
-        }
+        self.age_admissions(step);
         self.flush_due = self.flush_due.map(|due| due - step);
+    }
+
+    /// Takes every admission for earlier, so that the window no longer needs its row.
+    pub fn age_admissions(&mut self, by: Millis) {
+        for time in self.settled.iter_mut().filter_map(|row| row.admitted_at.as_mut()) {
+            *time -= by;
+        }
     }
 
     /// A slot for a new row.

@@ -7,6 +7,7 @@ pub mod agent_body;
 pub mod chat_body;
 pub mod clock;
 pub mod entry;
+pub mod fingerprint;
 pub mod gateway_key;
 pub mod identifiers;
 pub mod identity;

@@ -2,15 +2,17 @@
 
 use std::str::FromStr;
 
-use url::{Host, Url};
+use url::Url;
 
 use crate::secret::Secret;
 
 /// How callers prove who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserBinding {
-    /// Not at all: the header is believed. On a loopback address only.
+    /// Not at all: the header is believed.
     Open,
+    /// By the bearer of the first request that succeeded, or by a gateway key.
+    FirstKey,
     /// By a gateway key, always.
     Key,
 }
@@ -63,6 +65,8 @@ pub struct Settings {
     pub requests_per_minute: u32,
     /// `MAX_IN_FLIGHT`.
     pub max_in_flight: u32,
+    /// `UNPROVEN_PER_MINUTE`.
+    pub unproven_per_minute: u32,
     /// `MAX_BODY_BYTES`.
     pub max_body_bytes: u64,
     /// `UPSTREAM_FIRST_BYTE_MS`.
@@ -143,13 +147,14 @@ impl Settings {
             Some(_) => return Err(wrong("AUTH_MODE", "must be `openai`")),
         }
         let user_binding = match texts.text("USER_BINDING").as_deref() {
-            None | Some("key") => UserBinding::Key,
+            None | Some("first-key") => UserBinding::FirstKey,
             Some("open") => UserBinding::Open,
-            Some(_) => return Err(wrong("USER_BINDING", "must be `key` or `open`")),
+            Some("key") => UserBinding::Key,
+            Some(_) => return Err(wrong("USER_BINDING", "must be `open`, `first-key` or `key`")),
         };
         let upstream = match texts.text("UPSTREAM_AUTH").as_deref() {
             None | Some("passthrough") => UpstreamKind::Passthrough,
-            Some("token") if user_binding == UserBinding::Open => {
+            Some("token") if user_binding != UserBinding::Key => {
                 let problem = "must be `key` with UPSTREAM_AUTH=token: the operator's model pays, \
                                so every caller has to prove who they are";
                 return Err(wrong("USER_BINDING", problem));
@@ -165,6 +170,7 @@ impl Settings {
             allow_anonymous: texts.flag("ALLOW_ANONYMOUS", true)?,
             requests_per_minute: texts.positive("REQUESTS_PER_MINUTE", 50)?,
             max_in_flight: texts.positive("MAX_IN_FLIGHT", 8)?,
+            unproven_per_minute: texts.positive("UNPROVEN_PER_MINUTE", 300)?,
             max_body_bytes: texts.positive("MAX_BODY_BYTES", 20 * 1024 * 1024)?,
             upstream_first_byte_ms: texts.positive("UPSTREAM_FIRST_BYTE_MS", 150_000)?,
             operator_token: texts.secret("OPERATOR_TOKEN"),
@@ -235,17 +241,6 @@ fn cors_origins<F: Fn(&str) -> Option<String>>(
     ))
 }
 
-/// Whether a host of a URL is this machine itself.
-#[must_use]
-pub fn is_loopback(host: &str) -> bool {
-    match Host::parse(host) {
-        Ok(Host::Ipv4(address)) => address.is_loopback(),
-        Ok(Host::Ipv6(address)) => address.is_loopback(),
-        Ok(Host::Domain(name)) => name == "localhost",
-        Err(_) => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,7 +258,8 @@ mod tests {
         assert_eq!(settings.max_in_flight, 8);
         assert_eq!(settings.max_body_bytes, 20_971_520);
         assert_eq!(settings.upstream_first_byte_ms, 150_000);
-        assert_eq!(settings.user_binding, UserBinding::Key);
+        assert_eq!(settings.unproven_per_minute, 300);
+        assert_eq!(settings.user_binding, UserBinding::FirstKey);
         assert!(settings.allow_anonymous);
         assert!(matches!(settings.upstream, UpstreamKind::Passthrough));
     }
@@ -294,12 +290,14 @@ mod tests {
 
     #[test]
     fn unsafe_or_half_made_combinations_are_refused() {
-        let agent = [("UPSTREAM_AUTH", "token")];
+        let agent = [("UPSTREAM_AUTH", "token"), ("USER_BINDING", "key")];
         assert_eq!(parse(&agent).unwrap_err().name, "OPENCLAW_GATEWAY_TOKEN");
-        let half = [("UPSTREAM_AUTH", "token"), ("OPENCLAW_GATEWAY_TOKEN", "t")];
+        let half = [agent[0], agent[1], ("OPENCLAW_GATEWAY_TOKEN", "t")];
         assert_eq!(parse(&half).unwrap_err().name, "SESSION_KEY_SECRET");
-        let open = [("UPSTREAM_AUTH", "token"), ("USER_BINDING", "open")];
-        assert_eq!(parse(&open).unwrap_err().name, "USER_BINDING");
+        for binding in ["open", "first-key", ""] {
+            let unproven = [("UPSTREAM_AUTH", "token"), ("USER_BINDING", binding)];
+            assert_eq!(parse(&unproven).unwrap_err().name, "USER_BINDING", "{binding}");
+        }
         let access = [("UPSTREAM_ACCESS_CLIENT_ID", "id")];
         assert_eq!(parse(&access).unwrap_err().name, "UPSTREAM_ACCESS_CLIENT_SECRET");
     }
@@ -313,15 +311,5 @@ mod tests {
         .unwrap();
         assert_eq!(settings.upstream_url.unwrap().expose(), "https://host:8443/base");
         assert_eq!(settings.cors_origins, ["https://a.example", "https://b.example"]);
-    }
-
-    #[test]
-    fn loopback_is_told_from_the_rest() {
-        for host in ["127.0.0.1", "127.9.9.9", "localhost", "[::1]"] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in ["example.com", "10.0.0.1", "localhost.example.com", "[::2]", ""] {
-            assert!(!is_loopback(host), "{host}");
-        }
     }
 }

@@ -42,6 +42,14 @@ pub fn endpoint(method: &str, path: &str) -> Endpoint {
     }
 }
 
+/// Whether a successful answer shows that the upstream took the caller's bearer: an inference that
+/// somebody pays for.
+#[must_use]
+pub fn proves_a_bearer(method: &str, path: &str) -> bool {
+    let inferences = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"];
+    method == "POST" && inferences.contains(&path)
+}
+
 /// The kind of a body, by its `content-type`.
 #[must_use]
 pub fn format(content_type: Option<&str>) -> Format {

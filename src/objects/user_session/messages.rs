@@ -1,8 +1,11 @@
 //! Which message of a user's session has which reply.
 
+use domain::session::access::Proof;
 use domain::session::messages::{
-    AddKey, Admission, Admit, Prove, Remember, Renew, SessionMessage, Settle,
+    AddKey, Admission, Admit, Bind, Describe, Prove, Remember, Renew, Repair, SessionMessage,
+    Settle,
 };
+use domain::session::view::View;
 
 use crate::objects::Message;
 
@@ -25,6 +28,9 @@ session_messages!(
     Settle => bool,
     Renew => bool,
     Remember => (),
+    Bind => bool,
     AddKey => bool,
-    Prove => bool
+    Prove => Proof,
+    Describe => View,
+    Repair => bool
 );

@@ -15,8 +15,10 @@ use std::time::Duration;
 
 use domain::clock::Millis;
 use domain::session::messages::{
-    AddKey, Admission, Admit, Prove, Remember, Renew, SessionMessage, Settle,
+    AddKey, Admission, Admit, Bind, Describe, Prove, Remember, Renew, Repair, SessionMessage,
+    Settle,
 };
+use domain::session::view::View;
 use domain::session::{Change, Limits, Session};
 use domain::window::{MINUTE, Rate};
 use futures::FutureExt;
@@ -122,11 +124,20 @@ impl UserSession {
             SessionMessage::Remember(message) => {
                 encode::<Remember>(&self.turn(|session, now| session.remember(message, now))?)
             }
-            SessionMessage::Prove(Prove { keys }) => {
-                encode::<Prove>(&self.turn(|session, _| (session.proves(&keys), Vec::new()))?)
+            SessionMessage::Prove(Prove(shown)) => {
+                let binding = self.limits()?.binding;
+                let prove = |session: &mut Session, _| (session.prove(&shown, binding), Vec::new());
+                encode::<Prove>(&self.turn(prove)?)
+            }
+            SessionMessage::Bind(Bind { bearer }) => {
+                encode::<Bind>(&self.turn(|session, _| session.bind(bearer))?)
             }
             SessionMessage::AddKey(AddKey(key)) => {
                 encode::<AddKey>(&self.turn(|session, _| session.add_key(key))?)
+            }
+            SessionMessage::Describe(Describe {}) => encode::<Describe>(&self.describe()?),
+            SessionMessage::Repair(repair) => {
+                encode::<Repair>(&self.turn(|session, now| session.repair(&repair, now))?)
             }
         }
     }
@@ -142,6 +153,12 @@ impl UserSession {
             self.fold().await?;
         }
         Ok(admission)
+    }
+
+    fn describe(&self) -> Result<View> {
+        let rate = self.limits()?.rate;
+        let rows = self.store.view()?;
+        self.turn(|session, now| (session.describe(rate, rows, now), Vec::new()))
     }
 
     /// Waits until the refusals that are being folded are written. The first to come writes for
@@ -232,7 +249,7 @@ impl UserSession {
         let settings = self.context.settings().map_err(|error| error.to_string())?;
         let rate = Rate { limit: settings.requests_per_minute, window: MINUTE };
         let in_flight = usize::try_from(settings.max_in_flight).unwrap_or(usize::MAX);
-        Ok(Limits { rate, in_flight })
+        Ok(Limits { binding: settings.user_binding, rate, in_flight })
     }
 }
 

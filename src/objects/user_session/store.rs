@@ -4,8 +4,10 @@ use std::cell::Cell;
 
 use domain::clock::Millis;
 use domain::entry::Entry;
-use domain::session::messages::KeyRecord;
+use domain::journal::KEPT;
+use domain::session::view::Rows;
 use domain::session::{Change, LEASE, Remembered, RowState, Stored, StoredRow};
+use domain::window::MINUTE;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use worker::{Result, SqlStorage, SqlStorageValue};
@@ -22,7 +24,7 @@ const SCHEMA: &[&str] = &["
         position integer,
         entry text not null
     );
-    create table if not exists keys (record text not null);
+    create table if not exists documents (name text primary key, body text not null) without rowid;
     create table if not exists responses (
         slot integer primary key,
         response_id text not null,
@@ -30,6 +32,9 @@ const SCHEMA: &[&str] = &["
         at integer not null
     );
 "];
+
+/// The name of the document that says who may speak for the user.
+const ACCESS: &str = "access";
 
 /// The object's storage.
 pub struct Store {
@@ -48,8 +53,7 @@ impl Store {
     /// Reads everything that decisions need. An object that has never written stays without a
     /// single row, so that names made up by a stranger cost nothing.
     pub fn load(&self) -> Result<Stored> {
-        let tables = "select count(*) as value from sqlite_master where name = 'meta'";
-        if self.number(tables)? == 0 {
+        if self.is_untouched()? {
             return Ok(Stored::default());
         }
         self.migrate()?;
@@ -60,7 +64,7 @@ impl Store {
             slots: self.number("select coalesce(max(slot), 0) as value from journal")?,
             flushed: self.number("select value from meta where name = 'flushed'")?,
             rows: self.rows::<JournalRow>(journal)?.into_iter().map(Into::into).collect(),
-            keys: self.keys()?,
+            access: self.document(ACCESS)?.unwrap_or_default(),
             responses: self.rows::<ResponseRow>(responses)?.into_iter().map(Into::into).collect(),
         })
     }
@@ -111,9 +115,11 @@ impl Store {
                 "insert or replace into responses values (?, ?, ?, ?)",
                 vec![slot_value(slot), response_id.into(), session_key.into(), at.into()],
             ),
-            Change::AddKey(record) => {
-                self.write("insert into keys values (?)", vec![json(&record)?])
-            }
+            Change::Access(access) => self.write_document(ACCESS, &access),
+            Change::ResetWindow(now) => self.write(
+                "update journal set admitted_at = admitted_at - ?1 where admitted_at > ?2",
+                vec![MINUTE.into(), (now - MINUTE).into()],
+            ),
         }
     }
 
@@ -136,6 +142,24 @@ impl Store {
         self.sql.exec(query, vec![position.into(), at_most.into()])?.to_array()
     }
 
+    /// What a view of the user shows of the journal.
+    pub fn view(&self) -> Result<Rows> {
+        if self.is_untouched()? {
+            return Ok(Rows::default());
+        }
+        let recent = "select entry as value from journal where position is not null
+            order by position desc limit ?";
+        let recent: Vec<Text> = self.sql.exec(recent, vec![slot_value(KEPT)])?.to_array()?;
+        let entries = recent.iter().map(|row| serde_json::from_str::<Entry>(&row.value));
+        let waiting = "select cast(unixepoch(entry ->> 'created_at', 'subsec') * 1000 as integer)
+            as value from journal where position > (select value from meta where name = 'flushed')
+            order by position limit 1";
+        Ok(Rows {
+            recent: entries.map(|entry| Ok(entry?.into())).collect::<serde_json::Result<_>>()?,
+            waiting_since: self.rows::<Number>(waiting)?.first().map(|row| row.value),
+        })
+    }
+
     /// The name of the outbox: made once, and never the same for an object that is born again.
     pub fn outbox(&self) -> Result<String> {
         let rows = self.rows::<Text>("select value from meta where name = 'outbox'")?;
@@ -145,6 +169,11 @@ impl Store {
     /// The rows written since the last call.
     pub fn take_rows_written(&self) -> usize {
         self.rows_written.take()
+    }
+
+    fn is_untouched(&self) -> Result<bool> {
+        let tables = "select count(*) as value from sqlite_master where name = 'meta'";
+        Ok(self.number(tables)? == 0)
     }
 
     fn migrate(&self) -> Result<()> {
@@ -186,10 +215,15 @@ impl Store {
         Ok(self.rows::<Number>(query)?.first().map_or(0, |row| row.value))
     }
 
-    fn keys(&self) -> Result<Vec<KeyRecord>> {
-        let records = self.rows::<Text>("select record as value from keys order by rowid")?;
-        let keys = records.iter().map(|row| serde_json::from_str(&row.value));
-        Ok(keys.collect::<serde_json::Result<_>>()?)
+    fn document<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let query = "select body as value from documents where name = ?";
+        let rows: Vec<Text> = self.sql.exec(query, vec![name.into()])?.to_array()?;
+        Ok(rows.first().map(|row| serde_json::from_str(&row.value)).transpose()?)
+    }
+
+    fn write_document(&self, name: &str, body: &impl serde::Serialize) -> Result<()> {
+        let write = "insert or replace into documents values (?, ?)";
+        self.write(write, vec![name.into(), json(body)?])
     }
 }
 

@@ -3,11 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{Entry, Outcome};
-use crate::gateway_key::KeyHash;
+use crate::fingerprint::Fingerprint;
+use crate::session::access::{KeyRecord, Shown};
 
 /// Every message that a user's object takes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "nearly every message is the largest")]
 pub enum SessionMessage {
     /// May this request go upstream?
     Admit(Admit),
@@ -17,24 +19,65 @@ pub enum SessionMessage {
     Renew(Renew),
     /// The upstream named an answer that the user may continue from.
     Remember(Remember),
+    /// The upstream took the caller's bearer: the user is bound to it.
+    Bind(Bind),
     /// A new gateway key.
     AddKey(AddKey),
-    /// Are these the user's keys?
+    /// Is the caller the user?
     Prove(Prove),
+    /// What is there to see of the user?
+    Describe(Describe),
+    /// The operator mends something.
+    Repair(Repair),
 }
 
-/// Asks whether every key is one of the user's, and nothing else. The reply says so.
+/// Asks whether the caller is the user, and nothing else. The reply is a
+/// [`Proof`](super::access::Proof).
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Prove {
-    /// The keys that the caller showed.
-    pub keys: Vec<KeyHash>,
+#[serde(transparent)]
+pub struct Prove(pub Shown);
+
+/// Asks for everything that is to be seen of a user. The reply is a [`View`](super::view::View).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Describe {}
+
+/// Binds a user that nobody is known to be to a bearer that the upstream took. The reply is
+/// whether the user is bound to it now.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Bind {
+    /// The bearer.
+    pub bearer: Fingerprint,
+}
+
+/// What an operator can mend. The reply is whether that changed anything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Repair {
+    /// A gateway key is good no more.
+    RevokeKey {
+        /// Its id.
+        key_id: String,
+    },
+    /// The user is bound to no bearer.
+    Unbind,
+    /// The user may do nothing.
+    Block {
+        /// Why, for the operator.
+        reason: Option<String>,
+    },
+    /// The user may go on.
+    Unblock,
+    /// Nothing counts in the window any more.
+    ResetWindow,
 }
 
 /// Asks for a place in the window and a lease.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Admit {
-    /// The keys that the caller showed; each must be one of the user's.
-    pub keys: Vec<KeyHash>,
+    /// What the caller shows to prove that it is the user.
+    pub shown: Shown,
+    /// Whether the caller may be admitted without proof: the counter of its address has room.
+    pub vouched: bool,
     /// The answer that the caller wants to continue from.
     pub previous_response_id: Option<String>,
     /// The log row as it stands until the request is settled. Its request id names the lease, so
@@ -50,6 +93,8 @@ pub enum Admission {
     Admitted(Permit),
     /// The request may not; it has cost nothing.
     Refused(Refusal),
+    /// The caller has not proven to be the user, and nothing is decided yet: ask again, vouched.
+    Unproven,
 }
 
 /// What an admitted request may do.
@@ -59,6 +104,8 @@ pub struct Permit {
     pub standing: Standing,
     /// The session of the answer that the caller continues from.
     pub session_key: Option<String>,
+    /// Whether the caller's bearer becomes the user's own, if the upstream takes it.
+    pub binds: bool,
 }
 
 /// Why a request was refused.
@@ -76,6 +123,12 @@ pub struct Refusal {
 pub enum Reason {
     /// A key was shown that isn't one of the user's.
     InvalidKey,
+    /// The user has a key, a code or something to lose, and no key was shown.
+    MissingKey,
+    /// The user is bound to another bearer.
+    UserIdBound,
+    /// The operator has blocked the user.
+    Blocked,
     /// The answer to continue from is not among those that this user may continue from.
     PreviousResponseNotFound,
     /// The window is full; one slot frees in so many milliseconds.
@@ -93,6 +146,9 @@ impl Reason {
     pub const fn status_and_code(self) -> (u16, &'static str) {
         match self {
             Self::InvalidKey => (401, "invalid_key"),
+            Self::MissingKey => (401, "missing_key"),
+            Self::UserIdBound => (401, "user_id_bound"),
+            Self::Blocked => (403, "user_blocked"),
             Self::PreviousResponseNotFound => (400, "previous_response_not_found"),
             Self::RateLimited { .. } => (429, "rate_limit_exceeded"),
             Self::TooManyInFlight => (429, "concurrency_limit_exceeded"),
@@ -143,14 +199,3 @@ pub struct Remember {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AddKey(pub KeyRecord);
-
-/// What an object keeps of a gateway key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyRecord {
-    /// The hash of its secret.
-    pub hash: KeyHash,
-    /// What its owner calls it.
-    pub label: String,
-    /// When it was made, RFC 3339.
-    pub created_at: String,
-}

@@ -4,140 +4,42 @@
 //! written, as [`Change`]s. The object applies them in the same stretch without `await`; where
 //! that fails it throws the memory away and reads it anew, so memory never runs ahead of the disk.
 
+pub mod access;
+mod change;
 pub mod messages;
 mod responses;
 #[cfg(test)]
 mod tests;
+pub mod view;
 
 use std::collections::BTreeMap;
 
+use self::access::{AccessRecord, KeyRecord, Proof, Shown};
+pub use self::change::{Change, RowState, Stored, StoredRow};
 use self::messages::{
-    Admission, Admit, KeyRecord, Permit, Reason, Refusal, Remember, Settle, Standing,
+    Admission, Admit, Permit, Reason, Refusal, Remember, Repair, Settle, Standing,
 };
 pub use self::responses::{Remembered, Responses};
 use crate::clock::{ClockWatch, Millis};
 use crate::entry::{Entry, Outcome};
-use crate::gateway_key::KeyHash;
+use crate::fingerprint::Fingerprint;
 use crate::journal::{Journal, Settled};
 use crate::refusals::RefusalLog;
-use crate::window::{Rate, SlidingWindow};
+use crate::settings::UserBinding;
+use crate::window::{MINUTE, Rate, SlidingWindow};
 
 /// How long a lease lives without a sign of life.
 pub const LEASE: Millis = 90_000;
 
-/// What a user may do.
+/// What a user may do, and who has to prove it.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// How callers prove who they are.
+    pub binding: UserBinding,
     /// Admissions a window.
     pub rate: Rate,
     /// Requests that may run at once.
     pub in_flight: usize,
-}
-
-/// Something to be written to the object's storage.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// An admitted request's row.
-    Open {
-        /// Where the row goes; what was there is overwritten.
-        slot: i64,
-        /// The time that counts in the window.
-        admitted_at: Millis,
-        /// When the lease ends.
-        lease_until: Millis,
-        /// The row.
-        entry: Box<Entry>,
-    },
-    /// The end of an admitted request.
-    Close {
-        /// Where its row is.
-        slot: i64,
-        /// Its place on the way to D1.
-        position: i64,
-        /// How it ended; `None` leaves the row as it was opened: interrupted.
-        outcome: Option<Outcome>,
-    },
-    /// A refusal's row.
-    Refuse {
-        /// Where the row goes; what was there is overwritten.
-        slot: i64,
-        /// Its place on the way to D1.
-        position: i64,
-        /// The row.
-        entry: Box<Entry>,
-    },
-    /// These rows are gone: folded into others, or needed by nothing any more.
-    GiveUp(Vec<i64>),
-    /// A lease goes on.
-    Renew {
-        /// Where its row is.
-        slot: i64,
-        /// When the lease ends now.
-        lease_until: Millis,
-    },
-    /// The clock has stepped back: every time is earlier by so much.
-    MoveBack(Millis),
-    /// No time is later than this one, and no lease ends later than one that begins now.
-    NotAfter(Millis),
-    /// D1 has every row up to this position.
-    Flushed(i64),
-    /// An answer to continue from.
-    Remember(usize, Remembered),
-    /// A new key.
-    AddKey(KeyRecord),
-}
-
-/// What was read from storage.
-#[derive(Clone, Debug, Default)]
-pub struct Stored {
-    /// How many slots the journal has.
-    pub slots: i64,
-    /// The position up to which D1 has the rows.
-    pub flushed: i64,
-    /// The journal's rows.
-    pub rows: Vec<StoredRow>,
-    /// The user's keys.
-    pub keys: Vec<KeyRecord>,
-    /// The answers to continue from, by slot.
-    pub responses: Vec<(usize, Remembered)>,
-}
-
-impl Stored {
-    /// Whether anything is stored that lies in the future.
-    fn is_ahead_of(&self, now: Millis) -> bool {
-        let admitted = self.rows.iter().filter_map(|row| row.admitted_at);
-        let leases = self.rows.iter().filter_map(|row| match row.state {
-            RowState::Open { lease_until, .. } => Some(lease_until - LEASE),
-            RowState::Settled(_) => None,
-        });
-        let answers = self.responses.iter().map(|(_, answer)| answer.at);
-        admitted.chain(leases).chain(answers).any(|time| time > now)
-    }
-}
-
-/// A row of the journal, as far as decisions need it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredRow {
-    /// Where it is.
-    pub slot: i64,
-    /// When its request was admitted; `None` for a refusal.
-    pub admitted_at: Option<Millis>,
-    /// Settled, at this position; or open.
-    pub state: RowState,
-}
-
-/// Whether a row's request has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RowState {
-    /// At this position.
-    Settled(i64),
-    /// Still running.
-    Open {
-        /// The lease's name.
-        request_id: String,
-        /// Its end.
-        lease_until: Millis,
-    },
 }
 
 #[derive(Clone, Debug)]
@@ -151,7 +53,7 @@ struct Lease {
 #[derive(Clone, Debug)]
 pub struct Session {
     clock: ClockWatch,
-    keys: Vec<KeyRecord>,
+    access: AccessRecord,
     window: SlidingWindow,
     leases: BTreeMap<String, Lease>,
     journal: Journal,
@@ -182,7 +84,7 @@ impl Session {
         }
         let session = Self {
             clock: ClockWatch::new(now),
-            keys: stored.keys,
+            access: stored.access,
             window,
             leases,
             journal: Journal::restore(stored.slots, stored.flushed, settled, now),
@@ -208,8 +110,8 @@ impl Session {
         Some(Change::MoveBack(step))
     }
 
-    /// Decides on a request: proof, then what it continues from, then the window, then the
-    /// requests in flight. Only the last step takes anything.
+    /// Decides on a request: proof, then a block, then what it continues from, then the window,
+    /// then the requests in flight. Only the last step takes anything.
     pub fn admit(
         &mut self,
         message: Admit,
@@ -217,32 +119,47 @@ impl Session {
         now: Millis,
     ) -> (Admission, Vec<Change>) {
         let mut changes = self.expire(now);
-        if !self.proves(&message.keys) {
+        let proof = self.prove(&message.shown, limits.binding);
+        if let Proof::Refused(reason) = proof {
             // A caller who isn't the user learns nothing of the user, and can't fill the journal
             // of a name that nobody has.
-            if !self.keys.is_empty() {
-                changes.extend(self.log_refusal(message.entry, Reason::InvalidKey, now));
+            if self.access.is_known() {
+                changes.extend(self.log_refusal(message.entry, reason, now));
             }
-            let refusal = Refusal { reason: Reason::InvalidKey, standing: None };
-            return (Admission::Refused(refusal), changes);
+            return (Admission::Refused(Refusal { reason, standing: None }), changes);
         }
+        let binds = proof == Proof::Unproven && self.may_bind(&message, limits.binding);
         if self.leases.contains_key(&message.entry.request_id) {
-            return (Admission::Admitted(self.permit(&message, limits, now)), changes);
+            let permit = Permit { binds, ..self.permit(&message, limits, now) };
+            return (Admission::Admitted(permit), changes);
+        }
+        let is_counted = limits.binding == UserBinding::FirstKey;
+        if proof == Proof::Unproven && is_counted && !message.vouched {
+            return (Admission::Unproven, changes);
         }
         if let Some(reason) = self.reason_to_refuse(&message, limits, now) {
             changes.extend(self.log_refusal(message.entry, reason, now));
             let standing = Some(self.standing(limits.rate, now));
             return (Admission::Refused(Refusal { reason, standing }), changes);
         }
+        if self.access.note_use(&message.shown, &message.entry, now) {
+            changes.push(self.access_changed());
+        }
         self.window.admit(now);
         let slot = self.journal.take_slot(now);
         let lease_until = now + LEASE;
         let lease = Lease { slot, admitted_at: now, until: lease_until };
         self.leases.insert(message.entry.request_id.clone(), lease);
-        let permit = self.permit(&message, limits, now);
+        let permit = Permit { binds, ..self.permit(&message, limits, now) };
         let entry = Box::new(message.entry);
         changes.push(Change::Open { slot, admitted_at: now, lease_until, entry });
         (Admission::Admitted(permit), changes)
+    }
+
+    /// Whether the caller is the user.
+    #[must_use]
+    pub fn prove(&self, shown: &Shown, binding: UserBinding) -> Proof {
+        self.access.proof(shown, binding, false)
     }
 
     /// Ends a lease with the outcome of its request. `false` where it had ended already.
@@ -272,13 +189,28 @@ impl Session {
         ((), vec![Change::Remember(slot, answer)])
     }
 
+    /// Binds the user to the bearer that the upstream took. `true` where it now is.
+    pub fn bind(&mut self, bearer: Fingerprint) -> (bool, Vec<Change>) {
+        let is_bound = self.access.bind(bearer);
+        (is_bound, is_bound.then(|| self.access_changed()).into_iter().collect())
+    }
+
     /// Adds a key, unless there is one of the same id.
     pub fn add_key(&mut self, key: KeyRecord) -> (bool, Vec<Change>) {
-        if self.keys.iter().any(|known| known.hash.key_id() == key.hash.key_id()) {
-            return (false, Vec::new());
+        let is_new = self.access.add_key(key);
+        (is_new, is_new.then(|| self.access_changed()).into_iter().collect())
+    }
+
+    /// Does what an operator asks for. `true` where it changed anything.
+    pub fn repair(&mut self, repair: &Repair, now: Millis) -> (bool, Vec<Change>) {
+        if *repair == Repair::ResetWindow {
+            // The rows stay, and so do their times, moved out of the window.
+            self.window.move_back(MINUTE);
+            self.journal.age_admissions(MINUTE);
+            return (true, vec![Change::ResetWindow(now)]);
         }
-        self.keys.push(key.clone());
-        (true, vec![Change::AddKey(key)])
+        let is_changed = self.access.repair(repair);
+        (is_changed, is_changed.then(|| self.access_changed()).into_iter().collect())
     }
 
     /// Ends the leases of which nothing was heard for too long; their rows say `interrupted`.
@@ -346,13 +278,21 @@ impl Session {
         [lease, self.journal.flush_due()].into_iter().flatten().min()
     }
 
-    /// Whether every key is one of the user's; all are compared, in constant time.
-    #[must_use]
-    pub fn proves(&self, shown: &[KeyHash]) -> bool {
-        shown.iter().all(|shown| self.keys.iter().filter(|known| known.hash == *shown).count() > 0)
+    fn access_changed(&self) -> Change {
+        Change::Access(Box::new(self.access.clone()))
+    }
+
+    fn may_bind(&self, message: &Admit, binding: UserBinding) -> bool {
+        binding == UserBinding::FirstKey
+            && message.shown.bearer.is_some()
+            && !message.entry.user_id.is_anonymous()
+            && self.access.may_be_bound()
     }
 
     fn reason_to_refuse(&mut self, message: &Admit, limits: Limits, now: Millis) -> Option<Reason> {
+        if self.access.blocked.is_some() {
+            return Some(Reason::Blocked);
+        }
         if let Some(id) = &message.previous_response_id
             && self.responses.session_of(id, now).is_none()
         {
@@ -371,7 +311,7 @@ impl Session {
             .as_deref()
             .and_then(|id| self.responses.session_of(id, now))
             .map(str::to_owned);
-        Permit { standing: self.standing(limits.rate, now), session_key }
+        Permit { standing: self.standing(limits.rate, now), session_key, binds: false }
     }
 
     fn standing(&mut self, rate: Rate, now: Millis) -> Standing {

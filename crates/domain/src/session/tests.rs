@@ -1,35 +1,52 @@
 use proptest::prelude::*;
 
-use super::messages::{AddKey, Prove, Renew, SessionMessage};
+use super::messages::{AddKey, Bind, Describe, Prove, Renew, SessionMessage};
 use super::*;
 use crate::entry::{INTERRUPTED, tests::entry};
-use crate::gateway_key::{KeyHash, mint};
+use crate::fingerprint::Fingerprint;
+use crate::gateway_key::mint;
 use crate::identifiers::UserId;
 use crate::journal::CROWDED;
 use crate::window::MINUTE;
 
-const LIMITS: Limits = Limits { rate: Rate { limit: 3, window: MINUTE }, in_flight: 2 };
+const LIMITS: Limits = limits(3, 2);
+
+const fn limits(per_minute: u32, in_flight: usize) -> Limits {
+    let rate = Rate { limit: per_minute, window: MINUTE };
+    Limits { binding: UserBinding::Open, rate, in_flight }
+}
 
 fn admit(request_id: &str) -> Admit {
-    Admit { keys: Vec::new(), previous_response_id: None, entry: entry(request_id) }
+    let (shown, entry) = (Shown::default(), entry(request_id));
+    Admit { shown, vouched: false, previous_response_id: None, entry }
 }
 
 fn settle(request_id: &str) -> Settle {
     Settle { request_id: request_id.to_owned(), outcome: Outcome::answered(200, 7) }
 }
 
-fn key(number: u8) -> KeyHash {
+fn with_keys(numbers: &[u8]) -> Shown {
+    Shown { keys: numbers.iter().map(|number| key(*number)).collect(), bearer: None }
+}
+
+fn with_bearer(bearer: &str) -> Shown {
+    Shown { keys: Vec::new(), bearer: Some(Fingerprint::of(bearer)) }
+}
+
+fn key(number: u8) -> Fingerprint {
     mint(&UserId::anonymous(), &[number; 32]).1
 }
 
 fn record(number: u8) -> KeyRecord {
-    KeyRecord { hash: key(number), label: "laptop".to_owned(), created_at: "2026".to_owned() }
+    let (label, created_at) = ("laptop".to_owned(), "2026".to_owned());
+    KeyRecord { hash: key(number), label, created_at, last_use: None }
 }
 
 fn reason(admission: &Admission) -> Option<Reason> {
     match admission {
         Admission::Admitted(_) => None,
         Admission::Refused(refusal) => Some(refusal.reason),
+        Admission::Unproven => panic!("it is not vouched for"),
     }
 }
 
@@ -76,7 +93,10 @@ impl Disk {
                 }
                 Change::Flushed(position) => self.stored.flushed = position,
                 Change::Remember(slot, answer) => self.stored.responses.push((slot, answer)),
-                Change::AddKey(key) => self.stored.keys.push(key),
+                Change::Access(access) => self.stored.access = *access,
+                Change::ResetWindow(now) => {
+                    self.change_times(|t| if t > now - MINUTE { t - MINUTE } else { t }, |end| end);
+                }
             }
         }
     }
@@ -129,7 +149,10 @@ fn the_window_comes_before_the_requests_in_flight() {
     assert!(session.settle(settle("a"), 1).0);
     let (admission, _) = session.admit(admit("d"), LIMITS, 10);
     let standing = Standing { limit: 3, remaining: 0, empty_in_ms: MINUTE, next_free_ms: 59_990 };
-    assert_eq!(admission, Admission::Admitted(Permit { standing, session_key: None }));
+    assert_eq!(
+        admission,
+        Admission::Admitted(Permit { standing, session_key: None, binds: false })
+    );
     let full = Some(Reason::RateLimited { retry_after_ms: 59_990 });
     assert_eq!(reason(&session.admit(admit("e"), LIMITS, 10).0), full);
 }
@@ -160,7 +183,7 @@ fn a_lease_without_a_sign_of_life_ends_as_interrupted() {
 #[test]
 fn only_the_users_own_keys_prove() {
     let mut session = Session::restore(Stored::default(), 0).0;
-    let shown = |number| Admit { keys: vec![key(number)], ..admit("a") };
+    let shown = |number| Admit { shown: with_keys(&[number]), ..admit("a") };
     let (admission, changes) = session.admit(shown(1), LIMITS, 0);
     let nothing = Refusal { reason: Reason::InvalidKey, standing: None };
     assert_eq!(admission, Admission::Refused(nothing));
@@ -172,8 +195,71 @@ fn only_the_users_own_keys_prove() {
     let (admission, changes) = session.admit(shown(2), LIMITS, 0);
     assert_eq!(reason(&admission), Some(Reason::InvalidKey));
     assert!(matches!(changes[..], [Change::Refuse { .. }]), "a user's own mistake is logged");
-    let both = Admit { keys: vec![key(1), key(2)], ..admit("c") };
+    let both = Admit { shown: with_keys(&[1, 2]), ..admit("c") };
     assert_eq!(reason(&session.admit(both, LIMITS, 0).0), Some(Reason::InvalidKey));
+}
+
+#[test]
+fn the_first_bearer_that_succeeds_is_the_users_own() {
+    let limits = Limits { binding: UserBinding::FirstKey, ..limits(9, 9) };
+    let mut session = Session::restore(Stored::default(), 0).0;
+    let by = |id: &str, bearer| Admit { shown: with_bearer(bearer), ..admit(id) };
+    let vouched = |message| Admit { vouched: true, ..message };
+    assert_eq!(session.admit(by("a", "sk-1"), limits, 0), (Admission::Unproven, Vec::new()));
+    let mut binds = |message| match session.admit(message, limits, 0).0 {
+        Admission::Admitted(permit) => permit.binds,
+        other => panic!("{other:?}"),
+    };
+    assert!(binds(vouched(by("a", "sk-1"))));
+    assert!(binds(vouched(by("a", "sk-1"))), "a message that comes twice has one answer");
+    assert!(!binds(vouched(admit("b"))), "nothing to bind to");
+    let mut disk = Disk::default();
+    let (is_bound, changes) = session.bind(Fingerprint::of("sk-1"));
+    assert!(is_bound);
+    disk.apply(changes);
+    assert_eq!(session.bind(Fingerprint::of("sk-2")), (false, Vec::new()));
+    for mut session in [disk.restart(0), session] {
+        let (admission, changes) = session.admit(vouched(by("c", "sk-2")), limits, MINUTE);
+        assert_eq!(reason(&admission), Some(Reason::UserIdBound));
+        assert!(matches!(changes[..], [Change::Refuse { .. }]), "it costs a row and nothing else");
+        assert_eq!(reason(&session.admit(by("d", "sk-1"), limits, MINUTE).0), None);
+    }
+}
+
+#[test]
+fn everyone_may_speak_for_anonymous_and_it_is_never_bound() {
+    let limits = Limits { binding: UserBinding::FirstKey, ..LIMITS };
+    let mut session = Session::restore(Stored::default(), 0).0;
+    let entry = Entry { user_id: UserId::anonymous(), ..entry("a") };
+    let message = Admit { shown: with_bearer("sk-1"), vouched: true, entry, ..admit("a") };
+    let Admission::Admitted(permit) = session.admit(message, limits, 0).0 else { panic!() };
+    assert!(!permit.binds);
+}
+
+#[test]
+fn the_operator_blocks_and_empties_the_window() {
+    let (mut session, mut disk) = (Session::restore(Stored::default(), 0).0, Disk::default());
+    for (id, expected) in [("a", None), ("b", None), ("c", None)] {
+        let (admission, changes) = session.admit(admit(id), limits(3, 9), 5);
+        assert_eq!(reason(&admission), expected);
+        disk.apply(changes);
+    }
+    disk.apply(session.settle(settle("a"), 6).1);
+    disk.apply(session.repair(&Repair::Block { reason: None }, 7).1);
+    for mut session in [disk.restart(7), session.clone()] {
+        assert_eq!(reason(&session.admit(admit("d"), limits(3, 9), 7).0), Some(Reason::Blocked));
+    }
+    disk.apply(session.repair(&Repair::Unblock, 8).1);
+    assert!(!session.repair(&Repair::Unblock, 8).0);
+    disk.apply(session.repair(&Repair::ResetWindow, 9).1);
+    for mut session in [disk.restart(9), session] {
+        for id in ["d", "e", "f"] {
+            assert_eq!(reason(&session.admit(admit(id), limits(3, 9), 9).0), None);
+        }
+        let full = Some(Reason::RateLimited { retry_after_ms: MINUTE });
+        assert_eq!(reason(&session.admit(admit("g"), limits(3, 9), 9).0), full);
+        assert!(session.settle(settle("b"), 10).0, "what runs goes on");
+    }
 }
 
 #[test]
@@ -196,7 +282,7 @@ fn an_answer_is_continued_by_its_own_user() {
 
 #[test]
 fn a_step_back_outlives_a_restart() {
-    let limits = Limits { rate: Rate { limit: 1, window: MINUTE }, in_flight: 9 };
+    let limits = limits(1, 9);
     let hour = 60 * MINUTE;
     let (mut session, mut disk) = (Session::restore(Stored::default(), hour).0, Disk::default());
     disk.apply(session.admit(admit("a"), limits, hour).1);
@@ -209,7 +295,7 @@ fn a_step_back_outlives_a_restart() {
 
 #[test]
 fn a_time_ahead_of_a_restarted_clock_counts_as_now_once() {
-    let limits = Limits { rate: Rate { limit: 1, window: MINUTE }, in_flight: 9 };
+    let limits = limits(1, 9);
     let mut disk = Disk::default();
     let mut session = disk.restart(60 * MINUTE);
     disk.apply(session.admit(admit("a"), limits, 60 * MINUTE).1);
@@ -222,7 +308,7 @@ fn a_time_ahead_of_a_restarted_clock_counts_as_now_once() {
 
 #[test]
 fn while_d1_is_away_old_refusals_fold_and_nothing_is_lost() {
-    let limits = Limits { rate: Rate { limit: 1, window: MINUTE }, in_flight: 1 };
+    let limits = limits(1, 1);
     let (mut session, mut disk, mut now) =
         (Session::restore(Stored::default(), 0).0, Disk::default(), 0);
     let asked = 15_000;
@@ -245,10 +331,11 @@ fn while_d1_is_away_old_refusals_fold_and_nothing_is_lost() {
 #[test]
 fn the_wire_format_is_pinned() {
     let entry = serde_json::to_value(entry("r1")).unwrap();
-    let message = SessionMessage::Admit(Admit { keys: vec![key(0)], ..admit("r1") });
+    let message = SessionMessage::Admit(Admit { shown: with_keys(&[0]), ..admit("r1") });
     let hash = "b918b22a1581fedd39058065f00e6aad35bd561f20257151131a1ddcd21803de";
     let literal = serde_json::json!({
-        "admit": { "keys": [hash], "previous_response_id": null, "entry": entry }
+        "admit": { "shown": { "keys": [hash], "bearer": null }, "vouched": false,
+            "previous_response_id": null, "entry": entry }
     });
     assert_eq!(serde_json::to_value(message).unwrap(), literal);
 
@@ -260,18 +347,36 @@ fn the_wire_format_is_pinned() {
     let remember = Remember { response_id: "r1".to_owned(), session_key: "p-1".to_owned() };
     let literal = r#"{"remember":{"response_id":"r1","session_key":"p-1"}}"#;
     assert_eq!(serde_json::to_string(&SessionMessage::Remember(remember)).unwrap(), literal);
-    let prove = SessionMessage::Prove(Prove { keys: vec![key(0)] });
-    let literal = format!(r#"{{"prove":{{"keys":["{hash}"]}}}}"#);
+    let prove = SessionMessage::Prove(Prove(with_keys(&[0])));
+    let literal = format!(r#"{{"prove":{{"keys":["{hash}"],"bearer":null}}}}"#);
     assert_eq!(serde_json::to_string(&prove).unwrap(), literal);
-    // A key's record is also what the object stores.
     let add = SessionMessage::AddKey(AddKey(record(0)));
-    let literal =
-        format!(r#"{{"add_key":{{"hash":"{hash}","label":"laptop","created_at":"2026"}}}}"#);
+    let literal = format!(
+        r#"{{"add_key":{{"hash":"{hash}","label":"laptop","created_at":"2026","last_use":null}}}}"#
+    );
     assert_eq!(serde_json::to_string(&add).unwrap(), literal);
 
+    let bind = SessionMessage::Bind(Bind { bearer: key(0) });
+    let literal = format!(r#"{{"bind":{{"bearer":"{hash}"}}}}"#);
+    assert_eq!(serde_json::to_string(&bind).unwrap(), literal);
+    let describe = SessionMessage::Describe(Describe {});
+    assert_eq!(serde_json::to_string(&describe).unwrap(), r#"{"describe":{}}"#);
+    for (repair, literal) in [
+        (Repair::ResetWindow, r#"{"repair":"reset_window"}"#),
+        (Repair::Unbind, r#"{"repair":"unbind"}"#),
+        (Repair::Block { reason: None }, r#"{"repair":{"block":{"reason":null}}}"#),
+        (Repair::Unblock, r#"{"repair":"unblock"}"#),
+        (
+            Repair::RevokeKey { key_id: "1".to_owned() },
+            r#"{"repair":{"revoke_key":{"key_id":"1"}}}"#,
+        ),
+    ] {
+        assert_eq!(serde_json::to_string(&SessionMessage::Repair(repair)).unwrap(), literal);
+    }
+
     let standing = Standing { limit: 3, remaining: 0, empty_in_ms: 9, next_free_ms: 8 };
-    let admitted = Admission::Admitted(Permit { standing, session_key: None });
-    let literal = r#"{"admitted":{"standing":{"limit":3,"remaining":0,"empty_in_ms":9,"next_free_ms":8},"session_key":null}}"#;
+    let admitted = Admission::Admitted(Permit { standing, session_key: None, binds: false });
+    let literal = r#"{"admitted":{"standing":{"limit":3,"remaining":0,"empty_in_ms":9,"next_free_ms":8},"session_key":null,"binds":false}}"#;
     assert_eq!(serde_json::to_string(&admitted).unwrap(), literal);
     let reason = Reason::RateLimited { retry_after_ms: 8 };
     let refused = Admission::Refused(Refusal { reason, standing: Some(standing) });
@@ -286,6 +391,7 @@ enum Event {
     Settle(usize),
     Renew(usize),
     Restart,
+    Reset,
     Wake,
     Flush { arrives: bool, acknowledged: bool },
 }
@@ -298,6 +404,7 @@ fn event() -> impl Strategy<Value = (Millis, Event)> {
         4 => (0_usize..8).prop_map(Event::Settle),
         1 => (0_usize..8).prop_map(Event::Renew),
         1 => Just(Event::Restart),
+        1 => Just(Event::Reset),
         2 => Just(Event::Wake),
         3 => flush,
     ];
@@ -309,7 +416,7 @@ proptest! {
     /// exactly one row for each request that was answered or admitted.
     #[test]
     fn the_ledger_holds(events in prop::collection::vec(event(), 1..300)) {
-        let limits = Limits { rate: Rate { limit: 12, window: MINUTE }, in_flight: 5 };
+        let limits = limits(12, 5);
         let (mut disk, mut now) = (Disk::default(), 1_000_000);
         let mut session = disk.restart(now);
         let (mut open, mut answered): (Vec<String>, usize) = (Vec::new(), 0);
@@ -339,6 +446,7 @@ proptest! {
                     session = disk.restart(now);
                     Vec::new()
                 }
+                Event::Reset => session.repair(&Repair::ResetWindow, now).1,
                 Event::Wake => {
                     let mut changes = session.expire(now);
                     changes.extend(session.fold(Vec::new(), Vec::new(), now).1);

@@ -1,0 +1,115 @@
+//! What is written to an object's storage, and what is read from it.
+
+use super::LEASE;
+use super::access::AccessRecord;
+use super::responses::Remembered;
+use crate::clock::Millis;
+use crate::entry::{Entry, Outcome};
+
+/// Something to be written to the object's storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// An admitted request's row.
+    Open {
+        /// Where the row goes; what was there is overwritten.
+        slot: i64,
+        /// The time that counts in the window.
+        admitted_at: Millis,
+        /// When the lease ends.
+        lease_until: Millis,
+        /// The row.
+        entry: Box<Entry>,
+    },
+    /// The end of an admitted request.
+    Close {
+        /// Where its row is.
+        slot: i64,
+        /// Its place on the way to D1.
+        position: i64,
+        /// How it ended; `None` leaves the row as it was opened: interrupted.
+        outcome: Option<Outcome>,
+    },
+    /// A refusal's row.
+    Refuse {
+        /// Where the row goes; what was there is overwritten.
+        slot: i64,
+        /// Its place on the way to D1.
+        position: i64,
+        /// The row.
+        entry: Box<Entry>,
+    },
+    /// These rows are gone: folded into others, or needed by nothing any more.
+    GiveUp(Vec<i64>),
+    /// A lease goes on.
+    Renew {
+        /// Where its row is.
+        slot: i64,
+        /// When the lease ends now.
+        lease_until: Millis,
+    },
+    /// The clock has stepped back: every time is earlier by so much.
+    MoveBack(Millis),
+    /// No time is later than this one, and no lease ends later than one that begins now.
+    NotAfter(Millis),
+    /// D1 has every row up to this position.
+    Flushed(i64),
+    /// An answer to continue from.
+    Remember(usize, Remembered),
+    /// Who may speak for the user now.
+    Access(Box<AccessRecord>),
+    /// No admission before this moment counts in the window: each inside it is a minute earlier.
+    ResetWindow(Millis),
+}
+
+/// What was read from storage.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// How many slots the journal has.
+    pub slots: i64,
+    /// The position up to which D1 has the rows.
+    pub flushed: i64,
+    /// The journal's rows.
+    pub rows: Vec<StoredRow>,
+    /// Who may speak for the user.
+    pub access: AccessRecord,
+    /// The answers to continue from, by slot.
+    pub responses: Vec<(usize, Remembered)>,
+}
+
+impl Stored {
+    /// Whether anything is stored that lies in the future.
+    pub(super) fn is_ahead_of(&self, now: Millis) -> bool {
+        let admitted = self.rows.iter().filter_map(|row| row.admitted_at);
+        let leases = self.rows.iter().filter_map(|row| match row.state {
+            RowState::Open { lease_until, .. } => Some(lease_until - LEASE),
+            RowState::Settled(_) => None,
+        });
+        let answers = self.responses.iter().map(|(_, answer)| answer.at);
+        admitted.chain(leases).chain(answers).any(|time| time > now)
+    }
+}
+
+/// A row of the journal, as far as decisions need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRow {
+    /// Where it is.
+    pub slot: i64,
+    /// When its request was admitted; `None` for a refusal.
+    pub admitted_at: Option<Millis>,
+    /// Settled, at this position; or open.
+    pub state: RowState,
+}
+
+/// Whether a row's request has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowState {
+    /// At this position.
+    Settled(i64),
+    /// Still running.
+    Open {
+        /// The lease's name.
+        request_id: String,
+        /// Its end.
+        lease_until: Millis,
+    },
+}

@@ -1,0 +1,173 @@
+//! What is to be seen of a user: by itself at `/me`, by the operator, live.
+
+use serde::{Deserialize, Serialize};
+
+use super::Session;
+use super::access::{AccessRecord, KeyRecord};
+use crate::clock::{Millis, rfc3339};
+use crate::entry::Entry;
+use crate::window::Rate;
+
+/// A user's state, in the members of the contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// Whether the user may do nothing.
+    pub blocked: bool,
+    /// Why, in the operator's words.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub blocked_reason: Option<String>,
+    /// How the user proves to be who it is.
+    pub binding: Binding,
+    /// The sliding minute.
+    pub window: WindowView,
+    /// Requests that are running.
+    pub in_flight: usize,
+    /// The gateway keys that are good.
+    pub keys: Vec<KeyView>,
+    /// The rows that D1 doesn't have yet.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub outbox: Option<OutboxView>,
+    /// The latest requests that ended, the newest first.
+    pub recent: Vec<Recent>,
+}
+
+/// How a user proves to be who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Binding {
+    /// Not yet.
+    Open,
+    /// By the bearer that came first.
+    FirstKey,
+    /// By a gateway key.
+    Key,
+}
+
+/// How full a window is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowView {
+    /// Admissions a window.
+    pub limit: u32,
+    /// Admissions that count now.
+    pub used: usize,
+    /// Milliseconds until one more would be admitted; 0 where it would be now.
+    pub next_free_ms: Millis,
+}
+
+/// A gateway key, without anything that opens a door.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyView {
+    /// Its id.
+    pub key_id: String,
+    /// What its owner calls it.
+    pub label: String,
+    /// When it was made, RFC 3339.
+    pub created_at: String,
+    /// When it was last used, to within five minutes.
+    pub last_used_at: Option<String>,
+    /// From where.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_used_ip_hash: Option<String>,
+}
+
+/// How much waits for D1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxView {
+    /// Rows.
+    pub depth: usize,
+    /// For how long the oldest has waited.
+    pub oldest_ms: Millis,
+}
+
+/// A request that ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recent {
+    /// Its id.
+    pub request_id: String,
+    /// The path upstream.
+    pub endpoint: String,
+    /// The status of its answer.
+    pub status: u16,
+    /// What went wrong.
+    pub error_code: Option<String>,
+    /// How long it took.
+    pub latency_ms: i64,
+    /// The tokens that it used.
+    pub tokens: u64,
+    /// When it came, RFC 3339.
+    pub created_at: String,
+}
+
+/// What of a view is read from the journal's rows.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    /// The latest that ended, the newest first.
+    pub recent: Vec<Recent>,
+    /// When the oldest request came whose row waits for D1.
+    pub waiting_since: Option<Millis>,
+}
+
+impl From<Entry> for Recent {
+    fn from(entry: Entry) -> Self {
+        Self {
+            request_id: entry.request_id,
+            endpoint: entry.endpoint,
+            status: entry.outcome.status,
+            error_code: entry.outcome.error_code,
+            latency_ms: entry.outcome.latency_ms,
+            tokens: entry.outcome.tokens_est,
+            created_at: format!("{}Z", entry.created_at.replacen(' ', "T", 1)),
+        }
+    }
+}
+
+impl View {
+    /// The same without what is for the operator alone.
+    #[must_use]
+    pub fn for_the_user(mut self) -> Self {
+        self.blocked_reason = None;
+        self.outbox = None;
+        for key in &mut self.keys {
+            key.last_used_ip_hash = None;
+        }
+        self
+    }
+}
+
+impl Session {
+    /// Describes the user, with what its rows say.
+    #[must_use]
+    pub fn describe(&mut self, rate: Rate, rows: Rows, now: Millis) -> View {
+        let oldest_ms = rows.waiting_since.map_or(0, |since| (now - since).max(0));
+        let AccessRecord { blocked, bound, reserved, keys, .. } = &self.access;
+        let binding = match (reserved, bound) {
+            (true, _) => Binding::Key,
+            (false, Some(_)) => Binding::FirstKey,
+            (false, None) => Binding::Open,
+        };
+        View {
+            blocked: blocked.is_some(),
+            blocked_reason: blocked.as_ref().and_then(|block| block.reason.clone()),
+            binding,
+            window: WindowView {
+                limit: rate.limit,
+                used: self.window.used(rate, now),
+                next_free_ms: self.window.next_free(rate, now),
+            },
+            in_flight: self.leases.len(),
+            keys: keys.iter().map(view_of).collect(),
+            outbox: Some(OutboxView { depth: self.journal.backlog(), oldest_ms }),
+            recent: rows.recent,
+        }
+    }
+}
+
+fn view_of(key: &KeyRecord) -> KeyView {
+    KeyView {
+        key_id: key.hash.id().to_owned(),
+        label: key.label.clone(),
+        created_at: key.created_at.clone(),
+        last_used_at: key.last_use.as_ref().map(|last| rfc3339(last.at)),
+        last_used_ip_hash: key.last_use.as_ref().and_then(|last| last.ip_hash.clone()),
+    }
+}
