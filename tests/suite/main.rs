@@ -12,6 +12,7 @@
 )]
 
 mod answer;
+mod binding;
 mod bodies;
 mod burst;
 mod clients;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         surface::tests(),
         paths::tests(),
         identity::tests(),
+        binding::tests(),
         operator::tests(),
         proxying::tests(),
         bodies::tests(),

@@ -20,6 +20,7 @@ pub const PEPPER: &str = "pepper-for-tests";
 pub const ORIGIN: &str = "https://console.example.com";
 
 static OPEN: OnceCell<Pair> = OnceCell::const_new();
+static FIRST_KEY: OnceCell<Pair> = OnceCell::const_new();
 static KEYED: OnceCell<Pair> = OnceCell::const_new();
 
 /// `USER_BINDING=open`: the header names the user, as on a trusted network.
@@ -33,6 +34,13 @@ pub async fn open() -> &'static Pair {
         pair(options).await
     })
     .await
+}
+
+/// `USER_BINDING=first-key`, with room for all the tests behind the one address.
+pub async fn first_key() -> &'static Pair {
+    FIRST_KEY
+        .get_or_init(async || pair(Options::new().var("UNPROVEN_PER_MINUTE", "10000")).await)
+        .await
 }
 
 /// `USER_BINDING=key`: every request needs a gateway key. Nobody is anonymous here.
@@ -60,7 +68,7 @@ pub fn user(name: &str) -> String {
 
 /// Stops the gateways that were started.
 pub fn stop() {
-    for pair in [OPEN.get(), KEYED.get()].into_iter().flatten() {
+    for pair in [OPEN.get(), FIRST_KEY.get(), KEYED.get()].into_iter().flatten() {
         pair.gateway.stop();
     }
 }
