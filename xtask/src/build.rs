@@ -1,7 +1,7 @@
 //! `cargo xtask build`: the Worker's Wasm, from the Rust sources to what workerd loads.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -81,6 +81,7 @@ pub fn build(progress: &Progress, toolchain: &WasmToolchain, variant: Variant) -
         let advice = "Mend what the compiler names above. If it isn't in this repository's own code, \
                       `rm -rf target/wasm32-unknown-unknown target/tools` and run the command again.";
         progress.run(Step { name: &name, command, advice, patience: None })?;
+        strip(progress, &wasm)?;
         stamp.set()?;
     }
     let bytes = std::fs::read(&wasm).with_context(|| format!("can't read {}", wasm.display()))?;
@@ -91,6 +92,15 @@ pub fn build(progress: &Progress, toolchain: &WasmToolchain, variant: Variant) -
         gzipped(&bytes)? / 1000
     ));
     Ok(())
+}
+
+/// Takes the names of functions out, a twelfth of what is uploaded and started: worker-build keeps
+/// them. A panic names its file and line all the same.
+fn strip(progress: &Progress, wasm: &Path) -> Result<()> {
+    let mut command = workspace::command(workspace::node_program("wasm-opt"));
+    command.args(["--detect-features", "--strip-debug"]).arg(wasm).arg("--output").arg(wasm);
+    let advice = "`rm -rf node_modules` and run the command again.";
+    progress.run(Step { name: "stripping it", command, advice, patience: None })
 }
 
 /// The hash of all that the Wasm is made from.
