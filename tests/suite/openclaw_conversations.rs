@@ -1,11 +1,14 @@
 //! Which requests share a session of OpenClaw's: those of one user, project and conversation.
 
+use std::time::Duration;
+
 use gateway_tests::openclaw_provider::Call;
+use gateway_tests::{Gateway, Script, Upstream, wait_for};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, answer};
-use crate::openclaw::{House, Person, chat, events, house, word};
+use crate::openclaw::{House, Person, chat, events, house, options, word};
 use crate::runner::Test;
 use crate::tests;
 
@@ -17,6 +20,8 @@ pub fn tests() -> Vec<Test> {
         the_parts_of_a_name_cant_be_shifted,
         a_response_goes_on_from_the_one_before,
         a_response_stream_goes_on_from_the_one_before,
+        a_response_stream_may_be_followed_before_its_end,
+        an_id_is_known_before_the_client_has_it,
         anothers_response_is_not_found,
     ]
 }
@@ -190,21 +195,62 @@ async fn a_response_stream_goes_on_from_the_one_before() {
         second.is(200);
         let text = events(&second).pop().unwrap()["response"]["output"].to_string();
         assert!(text.contains(&secret), "{door}: {text}");
-        // An id is remembered before the client has it: it may be used while the stream runs.
+    }
+}
+
+/// The data of a stream's first event; the rest stays unread.
+async fn first_event(running: &mut reqwest::Response) -> Value {
+    let mut begun = String::new();
+    while !begun.contains("\n\n") {
+        let piece = running.chunk().await.unwrap().expect("the first event");
+        begun.push_str(&String::from_utf8_lossy(&piece));
+    }
+    let data = begun.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+    serde_json::from_str(data).unwrap()
+}
+
+async fn a_response_stream_may_be_followed_before_its_end() {
+    let (house, _calm) = house().await;
+    for (door, gateway) in house.doors() {
+        let ada = Person::new(gateway, "ada").await;
         let slow = word("slow");
-        let body = response(&format!("[slow] {slow} a b c d e f g h"), &stream);
+        let body = response(&format!("[slow] {slow} a b c d e f g h"), &json!({ "stream": true }));
         let request = ada.request(Method::POST, "/v1/responses").json(&body);
         let mut running = request.send().await.unwrap();
-        let mut begun = String::new();
-        while !begun.contains("\n\n") {
-            let piece = running.chunk().await.unwrap().expect("the first event");
-            begun.push_str(&String::from_utf8_lossy(&piece));
-        }
-        let data = begun.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
-        let created: Value = serde_json::from_str(data).unwrap();
-        let next = json!({ "previous_response_id": created["response"]["id"] });
-        let early = ada.post("/v1/responses", &response(&word("early"), &next)).await;
-        early.is(200);
+        let created = first_event(&mut running).await;
+        // OpenClaw says `response.created` before it has made the session, and answers 500 to a
+        // second turn that begins while the first one makes it. It is made once the model is asked.
+        let patience = Duration::from_mins(1);
+        wait_for("call", patience, || house.provider.calls(&slow).pop()).await;
+        let (early, next) = (word("early"), &created["response"]["id"]);
+        let next = json!({ "previous_response_id": next });
+        ada.post("/v1/responses", &response(&early, &next)).await.is(200);
+        let sessions = house.provider.only(&early).sessions;
+        assert_eq!(sessions, session_of(house, &slow).sessions, "{door}");
+        drop(running);
+    }
+}
+
+async fn an_id_is_known_before_the_client_has_it() {
+    // An upstream that answers at once, so that nothing but the gateway could know the id too late.
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(options(&upstream.url())).await;
+    for round in 0..20 {
+        let ada = Person::new(&gateway, "ada").await;
+        let id = format!("resp_{round:032}");
+        let created = json!({ "type": "response.created", "response": { "id": id } });
+        let running = Script::new().event_stream().event(&created).hang();
+        let route = upstream.route_each(vec![running, Script::json(200, &json!({ "id": "resp" }))]);
+        let path = route.path("/v1/responses");
+        let first = ada.request(Method::POST, &path);
+        let first = first.json(&response("hi", &json!({ "stream": true })));
+        let mut running = first.send().await.unwrap();
+        assert_eq!(first_event(&mut running).await, created);
+        let next = json!({ "previous_response_id": id });
+        ada.post(&path, &response("go on", &next)).await.is(200);
+        let seen = route.seen();
+        let session = |of: usize| seen[of].header("x-openclaw-session-key").unwrap();
+        assert_eq!(session(0), session(1), "the turn goes on in the session of that answer");
         drop(running);
     }
 }
