@@ -20,10 +20,10 @@ pub const TOKEN: &str = "openclaw-token-for-tests";
 pub const PROVIDER_KEY: &str = "sk-of-the-operator";
 
 /// How long it may take until `/readyz` says so: 5 to 12 s were measured.
-const START: Duration = Duration::from_secs(90);
+const START: Duration = Duration::from_mins(3);
 
 /// How long a changed setting may take to be in force: 0.6 s were measured.
-const RELOAD: Duration = Duration::from_secs(30);
+const RELOAD: Duration = Duration::from_mins(1);
 
 /// The names that OpenClaw looks up by itself: all sent to loopback.
 const HOSTS: &str = "127.0.0.1 localhost catalog.openclaw.ai clawhub.ai telemetry.openclaw.ai\n";

@@ -75,14 +75,14 @@ pub async fn send_and_finish(address: SocketAddr, bytes: &[u8]) -> Answer {
 }
 
 /// Like [`send`], for a connection that the other side may keep open: reads until nothing more
-/// has come for half a second.
+/// has come for a second.
 pub async fn send_briefly(address: SocketAddr, bytes: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes).await.ok();
     let mut answer = Vec::new();
     let mut patience = PATIENCE;
     while let Ok(Ok(1..)) = tokio::time::timeout(patience, stream.read_buf(&mut answer)).await {
-        patience = Duration::from_millis(500);
+        patience = Duration::from_secs(1);
     }
     parse(&answer)
 }

@@ -1,9 +1,11 @@
 //! What an upstream does with one request, step by step.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 /// The steps of one answer, in order. Unless it starts with [`Script::early`], the request's body
 /// is read to its end first.
@@ -18,6 +20,8 @@ pub struct Script {
 pub(crate) enum Step {
     /// Nothing for this long.
     Wait(Duration),
+    /// Nothing until the test adds a permit, which is used up.
+    Gate(Arc<Semaphore>),
     /// These bytes, as they are.
     Write(Bytes),
     /// This many bytes of filler.
@@ -82,6 +86,12 @@ impl Script {
     #[must_use]
     pub fn wait(self, time: Duration) -> Self {
         self.step(Step::Wait(time))
+    }
+
+    /// Then: nothing until the test adds a permit to `gate`; each request uses up one.
+    #[must_use]
+    pub fn gate(self, gate: &Arc<Semaphore>) -> Self {
+        self.step(Step::Gate(Arc::clone(gate)))
     }
 
     /// Then: a whole answer with a `Content-Length`.

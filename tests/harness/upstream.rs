@@ -168,7 +168,7 @@ impl Route {
 
     /// The only request as soon as `condition` holds for it.
     pub async fn when(&self, what: &str, condition: impl Fn(&Seen) -> bool) -> Seen {
-        let patience = Duration::from_secs(10);
+        let patience = Duration::from_secs(30);
         crate::wait_for(what, patience, || self.seen().into_iter().find(&condition)).await
     }
 
@@ -241,6 +241,10 @@ async fn play(script: &Script, writer: &mut OwnedWriteHalf, seen: &Mutex<Seen>) 
         let written = match step {
             Step::Wait(time) => {
                 tokio::time::sleep(*time).await;
+                continue;
+            }
+            Step::Gate(gate) => {
+                gate.acquire().await.expect("a gate is never closed").forget();
                 continue;
             }
             Step::Write(bytes) => {

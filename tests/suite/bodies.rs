@@ -1,7 +1,6 @@
 //! Bodies in both directions: byte for byte, as they come, and no larger than they may be.
 
 use std::io::Write;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -57,9 +56,8 @@ async fn an_upload_goes_on_while_it_comes() {
     let request = request.body(Body::wrap_stream(receiver));
     let under_way = tokio::spawn(answer(request));
     sender.unbounded_send(Ok(Bytes::from_static(b"first,"))).unwrap();
-    let began = Instant::now();
+    // The last byte isn't sent before the first has gone through.
     route.when("first byte upstream", |seen| seen.first_body_byte_at.is_some()).await;
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     sender.unbounded_send(Ok(Bytes::from_static(b"last"))).unwrap();
     sender.close_channel();
     under_way.await.unwrap().is(200);
@@ -75,11 +73,10 @@ async fn a_body_over_the_limit_is_refused_by_its_length() {
         ("Content-Length", "20971521"),
         ("Content-Type", "application/json"),
     ];
-    let began = Instant::now();
+    // The body never comes, so an answer can't have waited for it.
     let head = raw::head("POST", &route.chat(), &headers);
     let refused = raw::send_briefly(pair.gateway.address(), &head).await;
     assert_eq!((refused.status, refused.code().as_str()), (413, "request_too_large"));
-    assert!(began.elapsed() < Duration::from_secs(3), "without waiting for the body");
     assert!(route.seen().is_empty());
     let within = answer(pair.gateway.get(&user, "/v1/models")).await;
     assert_eq!(within.number("x-ratelimit-remaining-requests"), 49, "it cost nothing");

@@ -182,7 +182,7 @@ async fn check_budget(gateway: &Gateway) {
     let sum = |lines: &[Value], name: &str| -> i64 {
         lines.iter().map(|line| line[name].as_i64().unwrap_or_else(|| panic!("{line}"))).sum()
     };
-    let lines = wait_for("flush lines for 300 rows", Duration::from_secs(5), || {
+    let lines = wait_for("flush lines for 300 rows", Duration::from_secs(30), || {
         Some(flushes()).filter(|lines| sum(lines, "rows") >= 300)
     })
     .await;
@@ -302,15 +302,11 @@ async fn a_locked_d1_loses_no_row_and_delays_no_answer() {
     let ledger = pair.gateway.ledger();
     ledger.settled("", sent).await;
     let before = sent;
-    let lock = tokio::spawn({
-        let ledger = ledger.clone();
-        async move { ledger.lock(Duration::from_secs(10)).await }
-    });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let lock = ledger.lock();
     let locked = steady_load(&pair, Duration::from_secs(9), &mut sent).await;
     let meanwhile: i64 = ledger.rows("").iter().map(|row| row.count).sum();
     assert_eq!(meanwhile, before, "the lock didn't keep the flush out");
-    lock.await.unwrap();
+    drop(lock);
     ledger.settled("", sent).await;
     let (calm, held) = (median(&free), median(&locked));
     let worst = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
@@ -319,8 +315,9 @@ async fn a_locked_d1_loses_no_row_and_delays_no_answer() {
         worst(&free),
         worst(&locked)
     );
-    assert!(held < calm * 2.0 + 5.0, "median {held} ms instead of {calm} ms");
-    assert!(worst(&locked) < worst(&free) * 2.0 + 500.0, "an answer waited for D1");
+    // Who waits for D1 waits for seconds; what a neighbour's work costs is less.
+    assert!(held < calm * 2.0 + 50.0, "median {held} ms instead of {calm} ms");
+    assert!(worst(&locked) < worst(&free) * 2.0 + 1000.0, "an answer waited for D1");
 }
 
 async fn a_kill_under_load_loses_no_answered_request() {

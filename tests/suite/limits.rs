@@ -106,15 +106,16 @@ async fn the_fifty_first_waits_exactly_as_long_as_it_is_told() {
     }
     let refused = answer(pair.gateway.get(&user, "/v1/models")).await;
     refused.refuses(429, "rate_limit_exceeded");
-    let told = Instant::now() + Duration::from_millis(refused.number("retry-after-ms"));
+    let wait = Duration::from_millis(refused.number("retry-after-ms"));
+    let told = Instant::now() + wait;
     // Seconds before the time it is refused still, and the message does not change the end.
-    tokio::time::sleep_until((Instant::now() + Duration::from_secs(50)).into()).await;
+    tokio::time::sleep(wait.saturating_sub(Duration::from_secs(8))).await;
     let early = answer(pair.gateway.get(&user, "/v1/models")).await;
     early.refuses(429, "rate_limit_exceeded");
     let left = Duration::from_millis(early.number("retry-after-ms"));
     let again = Instant::now() + left;
     let apart = again.max(told) - again.min(told);
-    assert!(apart < Duration::from_millis(150), "two answers, two ends: {apart:?} apart");
+    assert!(apart < Duration::from_secs(1), "two answers, two ends: {apart:?} apart");
     tokio::time::sleep_until(again.into()).await;
     answer(pair.gateway.get(&user, "/v1/models")).await.is(200);
 }
@@ -138,7 +139,7 @@ async fn slots_free_one_by_one_as_the_window_slides() {
         let free = Instant::now() + wait;
         let ideal = taken + minute;
         let apart = free.max(ideal) - free.min(ideal);
-        assert!(apart < Duration::from_millis(300), "{apart:?} from the exact window");
+        assert!(apart < Duration::from_secs(2), "{apart:?} from the exact window");
         tokio::time::sleep(wait).await;
         answer(pair.gateway.get("ada", "/v1/models")).await.is(200);
     }
@@ -162,7 +163,7 @@ async fn nine_at_once_are_one_too_many() {
     // Settled soon after the end; the place is free again.
     let began = Instant::now();
     while answer(pair.gateway.get(&user, "/v1/models")).await.status != 200 {
-        assert!(began.elapsed() < Duration::from_secs(2), "the places are still taken");
+        assert!(began.elapsed() < Duration::from_secs(10), "the places are still taken");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let statuses: Vec<_> = route.seen();

@@ -323,7 +323,7 @@ async fn the_disk_tells_the_users_apart() {
         bob.is(200);
         let of_bob = session_of(house, &said).sessions.remove(0);
         let of_ada = &siege.session;
-        let patience = std::time::Duration::from_secs(10);
+        let patience = std::time::Duration::from_mins(1);
         let sessions = gateway_tests::wait_for("transcript", patience, || {
             let sessions = house.openclaw.sessions();
             let written = |session: &str, word: &str| {

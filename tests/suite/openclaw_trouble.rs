@@ -1,12 +1,12 @@
 //! OpenClaw's client leaves, its provider fails, its settings are wrong.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gateway_tests::openclaw::{TOKEN, provider_settings};
 use gateway_tests::{Gateway, raw, wait_for};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::answer::answer;
@@ -46,26 +46,28 @@ async fn leave(house: &House, person: &Person<'_>, path: &str, body: &Value, mar
     connection.write_all(&raw::head("POST", path, &headers)).await.unwrap();
     connection.write_all(body.as_bytes()).await.unwrap();
     wait_for("call", Duration::from_mins(1), || house.provider.calls(marker).pop()).await;
-    // Its first words are on their way.
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    if !body.contains(r#""stream":true"#) {
+    if body.contains(r#""stream":true"#) {
+        let mut answer = Vec::new();
+        while !answer.windows(6).any(|window| window == b"data: ") {
+            assert!(connection.read_buf(&mut answer).await.unwrap() > 0, "no event for {marker}");
+        }
+    } else {
         connection.set_zero_linger().unwrap();
     }
-    let left = Instant::now();
     drop(connection);
+    // How soon it is felt is measured in `leaving`, without OpenClaw's own work in between. Here it
+    // is felt long before the answer's end, which would take half a minute.
     let what = format!("abort at the provider for {path} with {body}");
-    let call = wait_for(&what, Duration::from_secs(10), || {
+    let call = wait_for(&what, Duration::from_secs(15), || {
         house.provider.calls(marker).pop().filter(|call| call.left_at.is_some())
     })
     .await;
-    let took = call.left_at.unwrap().duration_since(left);
-    assert!(took < Duration::from_secs(1), "{what}: felt after {took:?}");
     assert!(!call.finished, "{call:?}");
 }
 
 async fn a_client_that_leaves_is_felt_by_the_provider() {
     let (house, _calm) = house().await;
-    let words = "word ".repeat(100);
+    let words = "word ".repeat(300);
     for (door, gateway) in house.doors() {
         for stream in [true, false] {
             for path in ["/v1/chat/completions", "/v1/responses"] {
@@ -198,7 +200,7 @@ async fn an_agent_a_user_keeps_users_apart() {
 async fn ready(gateway: &Gateway, wanted: impl Fn(u16, &str) -> bool) -> String {
     let mut last = String::new();
     // An answer is kept for 5 s.
-    for _ in 0..80 {
+    for _ in 0..300 {
         let said = answer(gateway.request(Method::GET, "/ready")).await;
         let json = said.json();
         let text = json["checks"]["upstream"].as_str().unwrap_or_default().to_owned();

@@ -29,8 +29,7 @@ pub async fn open() -> &'static Pair {
         let options = Options::new()
             .var("USER_BINDING", "open")
             .var("IP_HASH_PEPPER", PEPPER)
-            .var("CORS_ORIGINS", ORIGIN)
-            .var("UPSTREAM_FIRST_BYTE_MS", "6000");
+            .var("CORS_ORIGINS", ORIGIN);
         pair(options).await
     })
     .await
