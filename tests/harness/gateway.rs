@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::ledger::Ledger;
+use crate::report::{self, Log};
 use crate::serve::{Running, Runtime, spawn};
 
 /// What a gateway is started with.
@@ -93,8 +94,8 @@ pub struct Gateway {
     options: Options,
     operator_token: String,
     state: tempfile::TempDir,
-    log: Arc<Mutex<Vec<String>>>,
-    banner: Arc<Mutex<Vec<String>>>,
+    log: Log,
+    banner: Log,
     running: Mutex<Option<Running>>,
     // Of the last start: what is asked after a kill still has to know where to ask.
     runtime: Mutex<Option<Runtime>>,
@@ -105,8 +106,16 @@ impl Gateway {
     /// Starts `serve` and waits until it is ready.
     ///
     /// # Panics
-    /// When it isn't within a minute; the message has all that it wrote.
+    /// When it isn't in time; the message has all that it wrote.
     pub async fn start(options: Options) -> Self {
+        Self::try_start(options).await.unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    /// Starts `serve` and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it isn't in time: all that it wrote.
+    pub async fn try_start(options: Options) -> Result<Self, String> {
         let operator_token = if options.no_operator {
             String::new()
         } else {
@@ -122,24 +131,29 @@ impl Gateway {
             runtime: Mutex::default(),
             client: client(),
         };
-        gateway.restart().await;
-        gateway
+        gateway.try_restart().await?;
+        Ok(gateway)
     }
 
     /// Starts `serve` again on the same state, with the same settings.
+    ///
+    /// # Panics
+    /// When it isn't ready in time; the message has all that it wrote.
     pub async fn restart(&self) {
+        self.try_restart().await.unwrap_or_else(|problem| panic!("{problem}"));
+    }
+
+    async fn try_restart(&self) -> Result<(), String> {
         self.stop();
         let arguments = self.options.arguments(self.state.path(), &self.operator_token);
         let log = Arc::clone(&self.log);
         let banner = Arc::clone(&self.banner);
         let state = self.state.path().to_owned();
         let started = tokio::task::spawn_blocking(move || spawn(&arguments, &state, &log, &banner));
-        let started = started.await.unwrap_or_else(|error| match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => panic!("{error}"),
-        });
+        let started = started.await.unwrap()?;
         *self.runtime.lock().unwrap() = Some(started.runtime.clone());
         *self.running.lock().unwrap() = Some(started);
+        Ok(())
     }
 
     /// Kills the runtime (workerd) with SIGKILL and waits until `serve` has noticed and ended.
@@ -159,6 +173,7 @@ impl Gateway {
     /// What `serve` said about its runtime when it was started last.
     #[must_use]
     pub fn runtime(&self) -> Runtime {
+        report::uses(&self.log);
         self.runtime.lock().unwrap().clone().expect("a gateway that was started")
     }
 
@@ -246,11 +261,6 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         self.stop();
-        if std::thread::panicking() {
-            let log = self.log.lock().unwrap();
-            let tail: Vec<_> = log.iter().rev().take(20).rev().collect();
-            eprintln!("the gateway's last log lines:\n{tail:#?}");
-        }
     }
 }
 

@@ -21,6 +21,7 @@ pub mod openclaw_install;
 pub mod openclaw_provider;
 pub mod openclaw_tunnel;
 pub mod raw;
+pub mod report;
 pub mod script;
 pub mod serve;
 pub mod upstream;

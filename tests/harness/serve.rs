@@ -3,18 +3,21 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Deserialize;
 
+use crate::report::Log;
+
 /// How long `serve` may take until it says `ready`.
-const START: Duration = Duration::from_mins(1);
+const START: Duration = Duration::from_mins(3);
 
 /// How long `serve` may take to end once it was told to, or once its runtime died.
-const STOP: Duration = Duration::from_secs(15);
+const STOP: Duration = Duration::from_secs(30);
 
 /// What `serve` writes to `STATE/runtime.json`.
 #[derive(Clone, Debug, Deserialize)]
@@ -54,12 +57,7 @@ impl Running {
     fn end(&mut self) -> bool {
         self.watchdog.kill().ok();
         self.watchdog.wait().ok();
-        let began = Instant::now();
-        let mut by_itself = false;
-        while began.elapsed() < STOP && !by_itself {
-            by_itself = self.serve.try_wait().is_ok_and(|status| status.is_some());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let by_itself = until(|| self.serve.try_wait().is_ok_and(|status| status.is_some()));
         if !by_itself {
             self.serve.kill().ok();
             self.serve.wait().ok();
@@ -87,14 +85,14 @@ fn xtask() -> Command {
 
 /// Starts `serve` and waits until it is ready; every line that it writes is kept.
 ///
-/// # Panics
-/// When it isn't ready in time; the message has all that it wrote.
+/// # Errors
+/// When it isn't ready in time: all that it wrote.
 pub(crate) fn spawn(
     arguments: &[String],
     state: &Path,
-    log: &Arc<Mutex<Vec<String>>>,
-    banner: &Arc<Mutex<Vec<String>>>,
-) -> Running {
+    log: &Log,
+    banner: &Log,
+) -> Result<Running, String> {
     let mut serve = xtask()
         .args(arguments)
         .current_dir(crate::workspace())
@@ -103,7 +101,7 @@ pub(crate) fn spawn(
         .stderr(Stdio::piped())
         .spawn()
         .expect("xtask starts");
-    collect(serve.stderr.take().unwrap(), Arc::clone(log), None);
+    let reader = collect(serve.stderr.take().unwrap(), Arc::clone(log), None);
     let (ready, said) = mpsc::channel();
     collect(serve.stdout.take().unwrap(), Arc::clone(banner), Some(ready));
     let began = Instant::now();
@@ -117,16 +115,30 @@ pub(crate) fn spawn(
     };
     if let Some(problem) = problem {
         send(serve.id().cast_signed(), Signal::SIGTERM);
-        std::thread::sleep(Duration::from_millis(500));
+        let ended =
+            || reader.is_finished() && serve.try_wait().is_ok_and(|status| status.is_some());
+        until(ended);
         serve.kill().ok();
         serve.wait().ok();
         let (banner, log) = (banner.lock().unwrap().join("\n"), log.lock().unwrap().join("\n"));
-        panic!("{problem}\nxtask {}\n{banner}\n{log}", arguments.join(" "));
+        return Err(format!("{problem}\n{banner}\n{log}"));
     }
     let runtime = std::fs::read(state.join("runtime.json")).expect("serve writes runtime.json");
     let runtime = serde_json::from_slice(&runtime).expect("runtime.json is complete");
     let watchdog = watchdog(serve.id());
-    Running { serve, runtime, watchdog }
+    Ok(Running { serve, runtime, watchdog })
+}
+
+/// Waits for something for as long as `serve` may take to stop; says whether it has come.
+fn until(mut condition: impl FnMut() -> bool) -> bool {
+    let began = Instant::now();
+    while !condition() {
+        if began.elapsed() > STOP {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
 }
 
 /// Ends `serve` when this process is gone, however it went: the pipe between them closes then.
@@ -143,9 +155,9 @@ fn watchdog(serve: u32) -> Child {
 /// Keeps every line that `source` brings, and passes it on while somebody listens.
 fn collect(
     source: impl Read + Send + 'static,
-    lines: Arc<Mutex<Vec<String>>>,
+    lines: Log,
     listener: Option<mpsc::Sender<String>>,
-) {
+) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut source = BufReader::new(source);
         let mut line = Vec::new();
@@ -157,7 +169,7 @@ fn collect(
             lines.lock().unwrap().push(text);
             line.clear();
         }
-    });
+    })
 }
 
 /// A signal to a process that may be gone already.

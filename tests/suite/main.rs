@@ -33,6 +33,7 @@ mod openclaw_trouble;
 mod operator;
 mod paths;
 mod proxying;
+mod report;
 mod runner;
 mod secrets;
 mod shared;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         binding::tests(),
         operator::tests(),
         proxying::tests(),
+        report::tests(),
         bodies::tests(),
         streaming::tests(),
         trouble::tests(),

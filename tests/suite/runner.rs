@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use gateway_tests::report;
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::sync::Semaphore;
 
@@ -55,6 +56,7 @@ macro_rules! tests {
 
 /// Runs `tests` as the command line asks.
 pub fn run(mut tests: Vec<Test>) -> ExitCode {
+    report::take_over_panics();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -84,18 +86,9 @@ fn trial(test: Test, runtime: &tokio::runtime::Runtime, seats: &Arc<Semaphore>) 
         let run = test.run;
         let outcome = handle.block_on(async {
             let _seat = seats.acquire_many(wanted).await.expect("seats are never closed");
-            // A task of its own, so that its panic ends here.
-            tokio::spawn(run()).await
+            // A task of its own: this thread only waits.
+            tokio::spawn(report::run(run())).await
         });
-        outcome.map_err(|error| Failed::from(message(error)))
+        outcome.map_err(|error| Failed::from(error.to_string()))?.map_err(Failed::from)
     })
-}
-
-fn message(error: tokio::task::JoinError) -> String {
-    let Ok(panic) = error.try_into_panic() else { return "cancelled".to_owned() };
-    panic
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .unwrap_or_else(|| "panicked".to_owned())
 }

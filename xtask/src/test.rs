@@ -19,11 +19,25 @@ pub struct Options {
     filter: Option<String>,
 }
 
-/// How many tests passed and failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How many tests passed and failed, and what the failed ones said.
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {
     passed: u64,
     failed: u64,
+    said: Vec<String>,
+    part: Part,
+}
+
+/// Where in the output of a test program a line is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Part {
+    /// Before the failures, or where there are none.
+    #[default]
+    Tests,
+    /// In what the failed tests said.
+    Failures,
+    /// In the list of their names.
+    Names,
 }
 
 /// Sets up, checks, builds and tests.
@@ -50,6 +64,10 @@ pub fn run(options: &Options) -> Result<()> {
     note(&mut failures, run_tests(command, &mut tally));
 
     println!();
+    // Once more, for they are far up by now.
+    for line in &tally.said {
+        println!("{line}");
+    }
     for failure in &failures {
         println!("failed: {failure}");
     }
@@ -126,13 +144,21 @@ fn note(failures: &mut Vec<String>, outcome: Result<()>) -> bool {
 }
 
 impl Tally {
-    /// Counts a line such as `test result: FAILED. 3 passed; 1 failed; 0 ignored; …`; ignores others.
+    /// Counts a line such as `test result: FAILED. 3 passed; 1 failed; 0 ignored; …`, and keeps what
+    /// stands between the two lines `failures:`, which is what the failed tests said.
     fn add(&mut self, line: &str) {
         let Some((_, counts)) =
             line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
         else {
+            match (self.part, line) {
+                (Part::Tests, "failures:") => self.part = Part::Failures,
+                (Part::Failures, "failures:") => self.part = Part::Names,
+                (Part::Failures, said) => self.said.push(said.to_owned()),
+                _ => {}
+            }
             return;
         };
+        self.part = Part::Tests;
         for count in counts.split("; ") {
             match count.split_once(' ') {
                 Some((number, "passed")) => self.passed += number.parse::<u64>().unwrap_or(0),
@@ -148,17 +174,27 @@ mod tests {
     use super::Tally;
 
     #[test]
-    fn results_are_summed_over_all_suites() {
+    fn results_are_summed_over_all_suites_and_failures_are_kept() {
         let mut tally = Tally::default();
         for line in [
             "running 4 tests",
             "test a ... ok",
             "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "failures:",
+            "---- b ----",
+            "b.rs:7:3: it broke",
+            "failures:",
+            "    b",
             "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 7 filtered out; finished in 1.20s",
             "a test that prints 5 passed; 5 failed",
+            "failures:",
+            "---- c stdout ----",
+            "failures:",
+            "test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
         ] {
             tally.add(line);
         }
-        assert_eq!(tally, Tally { passed: 15, failed: 2 });
+        assert_eq!((tally.passed, tally.failed), (15, 3));
+        assert_eq!(tally.said, ["---- b ----", "b.rs:7:3: it broke", "---- c stdout ----"]);
     }
 }

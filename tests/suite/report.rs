@@ -1,0 +1,29 @@
+//! A failed test's report, which is all that a log of CI has.
+
+use gateway_tests::{report, wait_for};
+
+use crate::answer::answer;
+use crate::runner::Test;
+use crate::{shared, tests};
+
+pub fn tests() -> Vec<Test> {
+    tests![Ordinary: a_failure_is_told_with_its_place_and_its_gateways_last_lines]
+}
+
+async fn a_failure_is_told_with_its_place_and_its_gateways_last_lines() {
+    let fails = async {
+        let gateway = &shared::open().await.gateway;
+        let passed = answer(gateway.get(&shared::user("report"), "/v1/models")).await;
+        let id = passed.request_id();
+        let logged = || gateway.log().into_iter().find(|line| line["request_id"] == id);
+        wait_for("log line", std::time::Duration::from_secs(30), logged).await;
+        panic!("on purpose, after {id}");
+    };
+    let told = report::run(fails).await.unwrap_err();
+    let (first, rest) = told.split_once('\n').unwrap();
+    assert!(first.starts_with("tests/suite/report.rs:"), "{told}");
+    let (_, id) = first.split_once("on purpose, after ").unwrap();
+    assert!(rest.starts_with("its gateway's last lines, of "), "{told}");
+    assert!(rest.contains(id), "{told}");
+    assert!(report::run(async {}).await.is_ok());
+}
