@@ -4,6 +4,15 @@
 mod injected {
     use std::cell::{Cell, RefCell};
     use std::collections::HashMap;
+    use std::time::Duration;
+
+    use serde_json::json;
+    use worker::Delay;
+
+    use crate::log;
+
+    /// How long a fault lasts that is a delay.
+    const LINGER: Duration = Duration::from_secs(8);
 
     thread_local! {
         static CLOCK_OFFSET: Cell<i64> = const { Cell::new(0) };
@@ -33,8 +42,24 @@ mod injected {
 
     /// Panics where the request asked for a fault at this place.
     pub fn strike(request_id: &str, place: &str) {
-        let wanted = WANTED.with_borrow(|wanted| wanted.get(request_id).cloned());
-        assert!(wanted.as_deref() != Some(place), "a fault was asked for: {place}");
+        assert!(!is_wanted(request_id, place), "a fault was asked for: {place}");
+    }
+
+    /// Waits where the request asked for a fault at this place.
+    pub async fn linger(request_id: &str, place: &str) {
+        if is_wanted(request_id, place) {
+            Delay::from(LINGER).await;
+        }
+    }
+
+    /// Writes a log line for a message to an object, for tests that count them.
+    pub fn called<M>(name: &str) {
+        let message = std::any::type_name::<M>().rsplit("::").next();
+        log::event("object_call", &json!({ "object": name, "message": message }));
+    }
+
+    fn is_wanted(request_id: &str, place: &str) -> bool {
+        WANTED.with_borrow(|wanted| wanted.get(request_id).is_some_and(|fault| fault == place))
     }
 }
 
@@ -50,6 +75,10 @@ mod injected {
     pub const fn note(_headers: &web_sys::Headers, _request_id: &str) {}
     /// Does nothing.
     pub const fn strike(_request_id: &str, _place: &str) {}
+    /// Does nothing.
+    pub async fn linger(_request_id: &str, _place: &str) {}
+    /// Does nothing.
+    pub const fn called<M>(_name: &str) {}
 }
 
-pub use injected::{clock_offset, move_clock, note, strike};
+pub use injected::{called, clock_offset, linger, move_clock, note, strike};

@@ -12,7 +12,7 @@ use wasm_bindgen::prelude::*;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::log;
+use crate::{fault, log};
 
 /// Something that can be said to an object.
 pub trait Message {
@@ -40,6 +40,7 @@ pub async fn call<M: Message>(
         log::fault("object call failed", &detail);
         Error::Internal
     };
+    fault::called::<M>(name);
     let text = serde_json::to_string(&message.seal()).map_err(|error| failed(error.to_string()))?;
     let stub = context.objects(M::BINDING).and_then(|objects| objects.get_by_name(name));
     let object = stub.map_err(|error| failed(error.to_string()))?.into_rpc::<Object>();

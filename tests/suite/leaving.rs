@@ -6,15 +6,20 @@ use futures::StreamExt;
 use gateway_tests::script::{chat_chunk, chat_request};
 use gateway_tests::upstream::Route;
 use gateway_tests::{Distance, Gateway, Options, Script, Upstream, raw, wait_for};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::answer::answer;
+use crate::costs::messages;
 use crate::runner::Test;
 use crate::{shared, tests};
 
 pub fn tests() -> Vec<Test> {
-    let mut tests = tests![Patient: leaving_a_silent_stream_is_felt_with_the_next_ping];
+    let mut tests = tests![Patient:
+        leaving_a_silent_stream_is_felt_with_the_next_ping,
+        leaving_during_the_admission_is_settled,
+    ];
     tests.extend(tests![Ordinary: who_left_takes_no_place]);
     tests.extend(tests![Alone:
         leaving_in_a_stream_is_felt_within_a_second,
@@ -91,7 +96,7 @@ async fn a_broken_connection_in_a_silent_stream_is_felt_within_a_second() {
     let pair = shared::open().await;
     let user = shared::user("leaves");
     let route = pair.upstream.route(falls_silent());
-    let mut stream = ask(&pair.gateway, &user, &route).await;
+    let mut stream = ask(&pair.gateway, &user, &route, &[]).await;
     let mut answer = Vec::new();
     while !answer.windows(12).any(|window| window == b"twelve chars") {
         assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "{}", answer.escape_ascii());
@@ -104,15 +109,16 @@ async fn a_broken_connection_in_a_silent_stream_is_felt_within_a_second() {
 }
 
 /// A streamed chat request on a connection that the test holds in its own hands.
-async fn ask(gateway: &Gateway, user: &str, route: &Route) -> TcpStream {
+async fn ask(gateway: &Gateway, user: &str, route: &Route, more: &[(&str, &str)]) -> TcpStream {
     let body = chat_request("hi", true).to_string();
     let length = body.len().to_string();
-    let headers = [
+    let mut headers = vec![
         ("Authorization", "Bearer sk-caller"),
         ("X-User-ID", user),
         ("Content-Type", "application/json"),
         ("Content-Length", length.as_str()),
     ];
+    headers.extend(more);
     let mut request = raw::head("POST", &route.chat(), &headers);
     request.extend_from_slice(body.as_bytes());
     let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
@@ -124,7 +130,7 @@ async fn leaving_before_the_answer_is_felt_within_a_second() {
     let pair = shared::open().await;
     let user = shared::user("leaves");
     let route = pair.upstream.route(Script::new().hang());
-    let stream = ask(&pair.gateway, &user, &route).await;
+    let stream = ask(&pair.gateway, &user, &route, &[]).await;
     route.when("request upstream", |seen| seen.body_complete_at.is_some()).await;
     // A mere FIN can't be told from a client that has no more to say; a reset can.
     stream.set_zero_linger().unwrap();
@@ -132,6 +138,27 @@ async fn leaving_before_the_answer_is_felt_within_a_second() {
     felt_within_a_second(&route, Instant::now()).await;
     let rows = pair.gateway.ledger().settled(&user, 1).await;
     assert_eq!((rows[0].status, rows[0].tokens_est), (499, 0), "{rows:?}");
+}
+
+async fn leaving_during_the_admission_is_settled() {
+    let upstream = Upstream::start().await;
+    let options = Options::new().var("USER_BINDING", "open").var("MAX_IN_FLIGHT", "1");
+    let gateway = Gateway::start(options.upstream(upstream.url()).fault_injection()).await;
+    let route = upstream.route(Script::new().hang());
+    let stream = ask(&gateway, "ada", &route, &[("X-Fault", "slow-object")]).await;
+    let is_asked = |line: &Value| line["event"] == "object_call" && line["object"] == "ada";
+    let asked = || gateway.log().iter().any(is_asked).then_some(());
+    wait_for("question to the object", Duration::from_secs(30), asked).await;
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+    // The object admits it all the same, and is told at once that nobody waits for it.
+    let rows = gateway.ledger().settled("ada", 1).await;
+    assert_eq!((rows[0].status, rows[0].error_code.as_deref()), (499, Some("client_left")));
+    assert_eq!(messages(&gateway, "ada").await, ["Admit", "Settle"]);
+    assert!(route.seen().is_empty(), "{:?}", route.seen());
+    // The only place is free again, without waiting for the lease's end.
+    answer(gateway.get("ada", "/v1/models")).await.is(200);
+    assert_eq!(gateway.ledger().settled("ada", 2).await[0], rows[0]);
 }
 
 async fn leaving_during_an_upload_is_felt_within_a_second() {

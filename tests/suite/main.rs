@@ -16,6 +16,7 @@ mod binding;
 mod bodies;
 mod burst;
 mod clients;
+mod costs;
 mod faults;
 mod hostile;
 mod identity;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         burst::tests(),
         ledger::tests(),
         secrets::tests(),
+        costs::tests(),
         leaving::tests(),
         faults::tests(),
         hostile::tests(),

@@ -144,6 +144,7 @@ impl UserSession {
 
     async fn admit(&self, message: Admit) -> Result<Admission> {
         fault::strike(&message.entry.request_id, "panic-object");
+        fault::linger(&message.entry.request_id, "slow-object").await;
         let limits = self.limits()?;
         let (admission, is_folding) = self.turn(|session, now| {
             let (admission, changes) = session.admit(message, limits, now);

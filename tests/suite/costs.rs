@@ -1,0 +1,102 @@
+//! What a request costs before its answer begins: messages to the user's object, and commits there.
+//!
+//! The messages are counted where each must pass, in `objects::call` of the build for tests; the
+//! commits by `SQLite` itself, in its logs.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use gateway_tests::commits::commits;
+use gateway_tests::script::chat_request;
+use gateway_tests::upstream::Route;
+use gateway_tests::{Gateway, Options, Script, Upstream, wait_for};
+use reqwest::{Method, RequestBuilder};
+use serde_json::json;
+
+use crate::answer::answer;
+use crate::openclaw::{Person, options};
+use crate::runner::Test;
+use crate::tests;
+
+pub fn tests() -> Vec<Test> {
+    tests![Ordinary:
+        an_admission_is_one_message_and_one_commit,
+        a_large_body_is_one_message_more,
+        a_response_is_one_message_and_one_commit_more,
+    ]
+}
+
+/// The messages to the object of `user` so far, in their order.
+pub async fn messages(gateway: &Gateway, user: &str) -> Vec<String> {
+    // The log is a queue: once a later line is there, all lines before it are.
+    let later = answer(gateway.request(Method::GET, "/nothing")).await;
+    let is_later = |line: &serde_json::Value| line["request_id"] == later.request_id();
+    let arrived = || gateway.log().iter().any(is_later).then_some(());
+    wait_for("line in the log", Duration::from_secs(30), arrived).await;
+    let mut lines = gateway.log();
+    lines.retain(|line| line["event"] == "object_call" && line["object"] == user);
+    lines.iter().map(|line| line["message"].as_str().unwrap().to_owned()).collect()
+}
+
+fn commits_of_objects(gateway: &Gateway) -> usize {
+    commits(gateway.state(), "UserSession")
+}
+
+/// Sends a request, and waits until it has reached the upstream, which says nothing yet.
+async fn reach(request: RequestBuilder, route: &Route) -> tokio::task::JoinHandle<()> {
+    let before = route.seen().len();
+    let waiting = tokio::spawn(async move {
+        request.send().await.ok();
+    });
+    let arrived = || (route.seen().len() > before).then_some(());
+    wait_for("request upstream", Duration::from_secs(30), arrived).await;
+    waiting
+}
+
+async fn an_admission_is_one_message_and_one_commit() {
+    let upstream = Upstream::start().await;
+    let options = Options::new().var("USER_BINDING", "open").upstream(upstream.url());
+    let gateway = Gateway::start(options.fault_injection()).await;
+    let route = upstream.route(Script::new().hang());
+    let mut waiting = Vec::new();
+    // The first one makes the object and its tables. None of them ends, so nothing else is written.
+    for number in 1..=5 {
+        let request = gateway.post("ada", &route.chat(), &chat_request("hi", true));
+        waiting.push(reach(request, &route).await);
+        assert_eq!(messages(&gateway, "ada").await, vec!["Admit"; number]);
+        assert_eq!(commits_of_objects(&gateway), number);
+    }
+    gateway.stop();
+    join_all(waiting).await;
+}
+
+async fn a_large_body_is_one_message_more() {
+    let upstream = Upstream::start().await;
+    let options = Options::new().var("USER_BINDING", "key").upstream(upstream.url());
+    let gateway = Gateway::start(options.fault_injection()).await;
+    let route = upstream.route(Script::new().hang());
+    let ada = Person::new(&gateway, "ada").await;
+    let before = commits_of_objects(&gateway);
+    let request = gateway.request(Method::POST, &route.chat()).header("x-gateway-key", &ada.key);
+    let body = chat_request(&"x".repeat(300_000), true);
+    let waiting = reach(request.bearer_auth("sk-caller").json(&body), &route).await;
+    assert_eq!(messages(&gateway, &ada.user).await, ["AddKey", "Prove", "Admit"]);
+    assert_eq!(commits_of_objects(&gateway), before + 1);
+    gateway.stop();
+    waiting.await.unwrap();
+}
+
+async fn a_response_is_one_message_and_one_commit_more() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(options(&upstream.url()).fault_injection()).await;
+    let created = json!({ "type": "response.created", "response": { "id": "resp_1" } });
+    let route = upstream.route(Script::new().event_stream().event(&created).hang());
+    let ada = Person::new(&gateway, "ada").await;
+    let before = commits_of_objects(&gateway);
+    let body = json!({ "model": "openclaw/default", "input": "hi", "stream": true });
+    let request = ada.request(Method::POST, &route.path("/v1/responses")).json(&body);
+    let mut running = request.send().await.unwrap();
+    running.chunk().await.unwrap().expect("the first event");
+    assert_eq!(messages(&gateway, &ada.user).await, ["AddKey", "Admit", "Remember"]);
+    assert_eq!(commits_of_objects(&gateway), before + 2);
+}
