@@ -328,6 +328,7 @@ async fn a_kill_under_load_loses_no_answered_request() {
     let slow = upstream.route(Script::new().hang());
     let mut answered = Vec::new();
     for round in 0..3 {
+        let before = quick.seen().len();
         let lanes = (0..8).map(|lane| {
             let (pair, quick) = (&pair, &quick);
             async move {
@@ -346,6 +347,10 @@ async fn a_kill_under_load_loses_no_answered_request() {
         let hanging = pair.gateway.post("slow", &slow.chat(), &chat_request("hi", false)).send();
         let kill = async {
             tokio::time::sleep(Duration::from_millis(700 + 130 * round)).await;
+            // On a slow machine, once enough has passed to be a load.
+            let enough = before + 30;
+            let is_load = || (quick.seen().len() >= enough).then_some(());
+            wait_for("load", Duration::from_mins(1), is_load).await;
             pair.gateway.kill_runtime().await;
         };
         let (lanes, hung, ()) = tokio::join!(join_all(lanes), hanging, kill);
