@@ -1,5 +1,6 @@
 //! A gateway as a test sees it: started, asked, killed, started again.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::ledger::Ledger;
+use crate::redaction::RUN;
 use crate::report::{self, Log};
 use crate::serve::{Running, Runtime, spawn};
 
@@ -131,6 +133,7 @@ impl Gateway {
             runtime: Mutex::default(),
             client: client(),
         };
+        RUN.keep_log(&gateway.log);
         gateway.try_restart().await?;
         Ok(gateway)
     }
@@ -151,9 +154,23 @@ impl Gateway {
         let state = self.state.path().to_owned();
         let started = tokio::task::spawn_blocking(move || spawn(&arguments, &state, &log, &banner));
         let started = started.await.unwrap()?;
+        self.note_secrets();
         *self.runtime.lock().unwrap() = Some(started.runtime.clone());
         *self.running.lock().unwrap() = Some(started);
         Ok(())
+    }
+
+    /// Notes what this gateway was told in secret, and what it made for itself.
+    fn note_secrets(&self) {
+        RUN.note("OPERATOR_TOKEN", &self.operator_token);
+        for (name, value) in &self.options.vars {
+            RUN.note_setting(name, value);
+        }
+        let made = std::fs::read(self.state.path().join("secrets.json")).unwrap_or_default();
+        let made: BTreeMap<String, String> = serde_json::from_slice(&made).unwrap_or_default();
+        for (name, value) in made {
+            RUN.note_setting(&name, &value);
+        }
     }
 
     /// Kills the runtime (workerd) with SIGKILL and waits until `serve` has noticed and ended.
@@ -167,6 +184,9 @@ impl Gateway {
     pub fn stop(&self) {
         if let Some(mut running) = self.running.lock().unwrap().take() {
             running.stop();
+        }
+        if let Some(runtime) = self.runtime.lock().unwrap().as_ref() {
+            RUN.keep_rows(&runtime.d1_path);
         }
     }
 
@@ -229,7 +249,9 @@ impl Gateway {
         let request = self.operator(Method::POST, &path).json(&json!({ "label": "test" }));
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 201, "{}", response.text().await.unwrap());
-        response.json().await.unwrap()
+        let key: Key = response.json().await.unwrap();
+        RUN.note("a gateway key", &key.key);
+        key
     }
 
     /// D1 as a file.

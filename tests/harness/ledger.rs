@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
 /// Rows are there within 2 s under normal load; a machine that runs ten tests at once is given more.
@@ -52,10 +53,13 @@ impl Ledger {
     /// A connection that can only read.
     #[must_use]
     pub fn open(&self) -> Connection {
-        let connection =
-            Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-        connection.busy_timeout(Duration::from_secs(15)).unwrap();
-        connection
+        self.connect().unwrap()
+    }
+
+    fn connect(&self) -> rusqlite::Result<Connection> {
+        let connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(Duration::from_secs(15))?;
+        Ok(connection)
     }
 
     /// Every row of `user`, oldest first; an empty name means of everybody.
@@ -119,6 +123,37 @@ impl Ledger {
             Some(row)
         })
         .await
+    }
+
+    /// Every row of every table, each as one text that begins with the table's name.
+    pub(crate) fn everything(&self) -> rusqlite::Result<Vec<String>> {
+        let connection = self.connect()?;
+        let mut tables =
+            connection.prepare("select name from sqlite_master where type = 'table'")?;
+        let tables = tables.query_map([], |row| row.get::<_, String>(0))?;
+        let mut texts = Vec::new();
+        for table in tables {
+            let table = table?;
+            let mut rows = connection.prepare(&format!("select * from \"{table}\""))?;
+            let columns = rows.column_count();
+            let mut rows = rows.query([])?;
+            while let Some(row) = rows.next()? {
+                let mut text = table.clone();
+                for column in 0..columns {
+                    text.push_str(" | ");
+                    match row.get_ref(column)? {
+                        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+                            text.push_str(&String::from_utf8_lossy(bytes));
+                        }
+                        ValueRef::Integer(number) => text.push_str(&number.to_string()),
+                        ValueRef::Real(number) => text.push_str(&number.to_string()),
+                        ValueRef::Null => {}
+                    }
+                }
+                texts.push(text);
+            }
+        }
+        Ok(texts)
     }
 
     /// Keeps everybody else from writing, as another program that holds the file would, until what

@@ -2,7 +2,7 @@
 //!
 //! A [`Gateway`] is `cargo xtask serve` as a person would run it, on a port and a state folder of
 //! its own. An [`Upstream`] answers as each test scripts it and remembers what it was asked. The
-//! [`Ledger`] is D1 as the operator sees it.
+//! [`Ledger`] is D1 as the operator sees it. All of them keep a [`redaction`] record of the run.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,6 +22,7 @@ pub mod openclaw_install;
 pub mod openclaw_provider;
 pub mod openclaw_tunnel;
 pub mod raw;
+pub mod redaction;
 pub mod report;
 pub mod script;
 pub mod serve;

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
 use crate::openclaw_install;
+use crate::redaction::RUN;
 
 /// The bearer that this OpenClaw asks for.
 pub const TOKEN: &str = "openclaw-token-for-tests";
@@ -50,6 +51,7 @@ impl OpenClaw {
     }
 
     fn spawn(provider: &str) -> Self {
+        RUN.note("WORKSHOP_MODEL_KEY", PROVIDER_KEY);
         let program = openclaw_install::openclaw();
         let folder = tempfile::tempdir().expect("a folder for OpenClaw's state");
         let port = free_port();

@@ -9,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use reqwest::Client;
 use tokio::task::JoinHandle;
 
+use crate::redaction::RUN;
+
 /// The address that it says its clients come from.
 pub const CLIENT_ADDRESS: &str = "203.0.113.7";
 
@@ -60,6 +62,7 @@ async fn forward(State(target): State<Target>, request: Request) -> Response {
     ] {
         parts.headers.insert(name, HeaderValue::from_static(value));
     }
+    RUN.keep_url(&parts.uri.to_string());
     let url = format!("{}{}", target.base, parts.uri);
     let sent = target
         .client

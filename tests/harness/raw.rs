@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::redaction::RUN;
+
 /// How long a raw answer may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -90,6 +92,9 @@ pub async fn send_briefly(address: SocketAddr, bytes: &[u8]) -> Answer {
 /// A request line and headers for `send`: closes the connection afterwards.
 #[must_use]
 pub fn head(method: &str, target: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    for (name, value) in headers {
+        RUN.note_header(name, value);
+    }
     let mut text =
         format!("{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n");
     for (name, value) in headers {
@@ -107,5 +112,7 @@ fn parse(bytes: &[u8]) -> Answer {
     let (head, body) = end.map_or((bytes, &bytes[..0]), |end| (&bytes[..end], &bytes[end + 4..]));
     let head = String::from_utf8_lossy(head).into_owned();
     let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
-    Answer { status: status.unwrap_or(0), head, body: body.to_vec() }
+    let status = status.unwrap_or(0);
+    RUN.keep_answer("", status, body);
+    Answer { status, head, body: body.to_vec() }
 }

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use crate::redaction::RUN;
+
 /// The steps of one answer, in order. Unless it starts with [`Script::early`], the request's body
 /// is read to its end first.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +58,8 @@ impl Script {
     /// A whole answer in JSON.
     #[must_use]
     pub fn json(status: u16, body: &Value) -> Self {
+        // What it hands out may be a token.
+        RUN.note_members(body);
         Self::answer(status, &[("content-type", "application/json")], body.to_string())
     }
 

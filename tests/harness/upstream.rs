@@ -13,6 +13,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+use crate::redaction::RUN;
 use crate::script::{Script, Step};
 
 /// A running upstream; dropping it ends it and every connection.
@@ -211,11 +212,16 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) {
     let (reader, mut writer) = stream.into_split();
     let mut input = Input { reader, buffer: Vec::new() };
     while let Some((seen, framing)) = input.head().await {
+        RUN.keep_url(&seen.target);
+        for (name, value) in &seen.headers {
+            RUN.note_header(name, value);
+        }
         let (seen, script) = shared.note(script_id(&seen.target), seen);
         if !script.early && input.body(framing, &seen).await.is_none() {
             seen.lock().unwrap().left_at = Some(Instant::now());
             return;
         }
+        note_form(&seen.lock().unwrap());
         let kept = tokio::select! {
             kept = play(&script, &mut writer, &seen) => kept,
             () = input.closed() => {
@@ -226,6 +232,14 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) {
         if !kept || script.early {
             return;
         }
+    }
+}
+
+/// A form is what OAuth sends its secrets in.
+fn note_form(seen: &Seen) {
+    let kind = seen.header("content-type").unwrap_or_default();
+    if kind.starts_with("application/x-www-form-urlencoded") {
+        RUN.note_body(&seen.body);
     }
 }
 

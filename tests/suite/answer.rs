@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use gateway_tests::redaction::RUN;
 use reqwest::RequestBuilder;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
@@ -23,9 +24,15 @@ impl fmt::Debug for Answer {
 
 /// Sends `request` and reads the answer to its end.
 pub async fn answer(request: RequestBuilder) -> Answer {
-    let response = request.send().await.unwrap();
+    let (client, request) = request.build_split();
+    let request = request.unwrap();
+    RUN.note_request(&request);
+    let path = request.url().path().to_owned();
+    let response = client.execute(request).await.unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    Answer { status, headers, body: response.bytes().await.unwrap().to_vec() }
+    let body = response.bytes().await.unwrap().to_vec();
+    RUN.keep_answer(&path, status, &body);
+    Answer { status, headers, body }
 }
 
 impl Answer {

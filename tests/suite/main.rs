@@ -34,6 +34,7 @@ mod openclaw_trouble;
 mod operator;
 mod paths;
 mod proxying;
+mod redaction;
 mod report;
 mod runner;
 mod secrets;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         ledger::tests(),
         secrets::tests(),
         costs::tests(),
+        redaction::tests(),
         leaving::tests(),
         faults::tests(),
         hostile::tests(),

@@ -45,7 +45,18 @@ impl<T> fmt::Display for Secret<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Borrow;
+    use std::ops::Deref;
+
+    use serde::Serialize;
+    use static_assertions::assert_not_impl_any;
+
     use super::*;
+
+    // It doesn't serialise, and nothing but `expose` leads to what is in it.
+    assert_not_impl_any!(Secret<String>: Serialize, Deref, AsRef<str>, AsRef<[u8]>, Borrow<str>);
+    assert_not_impl_any!(Secret<String>: Into<String>, PartialEq<str>, PartialEq<String>);
+    assert_not_impl_any!(Secret<[u8; 32]>: Serialize, Deref, AsRef<[u8]>, Borrow<[u8]>);
 
     #[test]
     fn neither_display_nor_debug_shows_it() {
