@@ -2,6 +2,7 @@
 
 use domain::entry::{Entry, Outcome};
 use domain::identifiers::UserId;
+use domain::session::access::Shown;
 use domain::session::messages::{Admit, Settle};
 
 /// An admission, as the front Worker asks for it.
@@ -13,12 +14,13 @@ pub fn admit(request_id: &str) -> Admit {
         endpoint: "/v1/chat/completions".to_owned(),
         project: "default".to_owned(),
         model: None,
+        key_id: None,
         ip_hash: None,
         created_at: "2026-11-21 06:23:36.000".to_owned(),
         count: 1,
         outcome: Outcome::interrupted(),
     };
-    Admit { keys: Vec::new(), previous_response_id: None, entry }
+    Admit { shown: Shown::default(), vouched: true, previous_response_id: None, entry }
 }
 
 /// The settlement of the same request.

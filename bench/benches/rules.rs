@@ -4,6 +4,7 @@ use bench::{EVENT, admit, settle};
 use divan::{Bencher, black_box};
 use domain::meter::{Answer, Endpoint, Format, Meter};
 use domain::session::{Limits, Session, Stored};
+use domain::settings::UserBinding;
 use domain::window::{MINUTE, Rate};
 
 fn main() {
@@ -13,7 +14,8 @@ fn main() {
 /// Admission and settlement in a session whose window holds so many.
 #[divan::bench(args = [50, 5_000])]
 fn admit_and_settle(bencher: Bencher<'_, '_>, limit: u32) {
-    let limits = Limits { rate: Rate { limit, window: MINUTE }, in_flight: 8 };
+    let rate = Rate { limit, window: MINUTE };
+    let limits = Limits { binding: UserBinding::FirstKey, rate, in_flight: 8 };
     let (mut session, mut now) = (Session::restore(Stored::default(), 0).0, 0);
     bencher.bench_local(|| {
         now += MINUTE / i64::from(limit);
