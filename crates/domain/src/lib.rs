@@ -5,6 +5,7 @@
 
 pub mod agent_body;
 pub mod chat_body;
+pub mod claim_code;
 pub mod clock;
 pub mod entry;
 pub mod fingerprint;
