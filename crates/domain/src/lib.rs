@@ -22,6 +22,7 @@ pub mod openclaw_probe;
 pub mod path;
 pub mod rate_headers;
 pub mod refusals;
+pub mod roster;
 pub mod secret;
 pub mod session;
 pub mod settings;
