@@ -18,3 +18,17 @@ export class UserSession extends DurableObject {
     return this.#session.alarm();
   }
 }
+
+export class Guesses extends DurableObject {
+  #guesses;
+  constructor(state, env) {
+    super(state, env);
+    this.#guesses = new gateway.Guesses(state, env);
+  }
+  receive(message) {
+    return this.#guesses.receive(message);
+  }
+  alarm() {
+    return this.#guesses.alarm();
+  }
+}

@@ -65,6 +65,11 @@ pub enum Error {
     RequestTooLarge { limit: u64 },
     #[error("Rate limit exceeded. {limit} requests/minute. Try again in {seconds} seconds.")]
     RateLimitExceeded { limit: u32, seconds: i64, retry_after_ms: i64 },
+    #[error(
+        "Too many attempts from your network. Wait {} seconds and try again; what is right isn't \
+         refused for this, so check what you sent.", whole_seconds(*retry_after_ms)
+    )]
+    TooManyAttempts { retry_after_ms: i64 },
     #[error("Too many requests at once: {limit} may run at the same time. Wait for one to end.")]
     ConcurrencyLimitExceeded { limit: u32 },
     #[error("Something went wrong in the gateway. Try again; if it stays so, tell the operator.")]
@@ -114,7 +119,9 @@ impl Error {
             Self::NotFound => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::RequestTooLarge { .. } => 413,
-            Self::RateLimitExceeded { .. } | Self::ConcurrencyLimitExceeded { .. } => 429,
+            Self::RateLimitExceeded { .. }
+            | Self::TooManyAttempts { .. }
+            | Self::ConcurrencyLimitExceeded { .. } => 429,
             Self::Internal => 500,
             Self::UpstreamUnreachable | Self::UpstreamRedirect => 502,
             Self::NotConfigured(_) => 503,
@@ -143,6 +150,7 @@ impl Error {
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::RequestTooLarge { .. } => "request_too_large",
             Self::RateLimitExceeded { .. } => "rate_limit_exceeded",
+            Self::TooManyAttempts { .. } => "too_many_attempts",
             Self::ConcurrencyLimitExceeded { .. } => "concurrency_limit_exceeded",
             Self::Internal => "internal_error",
             Self::UpstreamUnreachable => "upstream_unreachable",
@@ -171,7 +179,8 @@ impl Error {
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::MethodNotAllowed { allow, .. } => vec![("allow", allow.clone())],
-            Self::RateLimitExceeded { retry_after_ms, .. } => {
+            Self::RateLimitExceeded { retry_after_ms, .. }
+            | Self::TooManyAttempts { retry_after_ms } => {
                 domain::rate_headers::retry_headers(*retry_after_ms).into()
             }
             Self::ConcurrencyLimitExceeded { .. } => vec![("retry-after", "1".to_owned())],
@@ -192,12 +201,17 @@ impl Error {
             Reason::PreviousResponseNotFound => Self::PreviousResponseNotFound,
             Reason::RateLimited { retry_after_ms } => Self::RateLimitExceeded {
                 limit: per_minute,
-                seconds: (retry_after_ms + 999).div_euclid(1_000),
+                seconds: whole_seconds(retry_after_ms),
                 retry_after_ms,
             },
             Reason::TooManyInFlight => Self::ConcurrencyLimitExceeded { limit: in_flight },
         }
     }
+}
+
+/// Rounded up.
+const fn whole_seconds(milliseconds: i64) -> i64 {
+    (milliseconds + 999).div_euclid(1_000)
 }
 
 impl From<InvalidUserId> for Error {

@@ -1,14 +1,47 @@
-//! The counters of an address: what may be tried without proof, and how often.
+//! The counters of a network: what may be tried from it that is wrong or proves nothing, and how
+//! often.
+//!
+//! Whoever asks here has checked the attempt already. What is right is never counted and never
+//! refused, for a whole room may share one address.
+
+use domain::guesses::{Count, Counted, Counter};
+use domain::keyed_hash::network_name;
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
+use crate::objects::call;
 
-/// Lets a caller pass who has not proven to be the user, as often as the address may.
+/// Wrong operator's tokens a minute.
+const OPERATOR: u32 = 10;
+
+/// Lets a caller pass who has not proven to be the user, as often as the network may.
 ///
 /// # Errors
-/// Where it has been too often.
-#[expect(clippy::unused_async, reason = "the counters come with the object that keeps them")]
-pub async fn vouch(_incoming: &Incoming, _context: &Context) -> Result<(), Error> {
-    Ok(())
+/// [`Error::TooManyAttempts`].
+pub async fn vouch(incoming: &Incoming, context: &Context) -> Result<(), Error> {
+    let limit = context.settings()?.unproven_per_minute;
+    count(incoming, context, vec![(Counter::unproven(), limit)]).await
+}
+
+/// Counts a wrong operator's token.
+///
+/// # Errors
+/// [`Error::TooManyAttempts`].
+pub async fn wrong_operator(incoming: &Incoming, context: &Context) -> Result<(), Error> {
+    count(incoming, context, vec![(Counter::operator(), OPERATOR)]).await
+}
+
+async fn count(
+    incoming: &Incoming,
+    context: &Context,
+    counters: Vec<(Counter, u32)>,
+) -> Result<(), Error> {
+    let settings = context.settings()?;
+    let address = incoming.header("cf-connecting-ip");
+    let network = network_name(settings.ip_hash_pepper.as_ref(), address.as_deref());
+    match call(context, &network, Count { counters }).await? {
+        Counted::Allowed => Ok(()),
+        Counted::Over { retry_after_ms } => Err(Error::TooManyAttempts { retry_after_ms }),
+    }
 }

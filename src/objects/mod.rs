@@ -4,11 +4,16 @@
 //! [`call`] is the only place that builds a stub. An error of it means that the call failed; what
 //! an object refuses is a value of its reply.
 
+mod guesses;
 mod user_session;
 
+use std::fmt;
+
+use domain::clock::Millis;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
+use worker::State;
 
 use crate::context::Context;
 use crate::error::Error;
@@ -36,17 +41,29 @@ pub async fn call<M: Message>(
     name: &str,
     message: M,
 ) -> Result<M::Reply, Error> {
-    let failed = |detail: String| {
-        log::fault("object call failed", &detail);
-        Error::Internal
-    };
     fault::called::<M>(name);
-    let text = serde_json::to_string(&message.seal()).map_err(|error| failed(error.to_string()))?;
-    let stub = context.objects(M::BINDING).and_then(|objects| objects.get_by_name(name));
-    let object = stub.map_err(|error| failed(error.to_string()))?.into_rpc::<Object>();
-    let reply = object.receive(&text).await.map_err(|error| failed(format!("{error:?}")))?;
-    let reply = reply.as_string().unwrap_or_default();
-    serde_json::from_str(&reply).map_err(|error| failed(error.to_string()))
+    let text = serde_json::to_string(&message.seal()).map_err(|error| failed(&error))?;
+    let reply = deliver(context, M::BINDING, name, text).await?;
+    serde_json::from_str(&reply).map_err(|error| failed(&error))
+}
+
+/// What all messages have in common, so that it isn't compiled once for each.
+async fn deliver(
+    context: &Context,
+    binding: &str,
+    name: &str,
+    message: String,
+) -> Result<String, Error> {
+    let stub = context.objects(binding).and_then(|objects| objects.get_by_name(name));
+    let object = stub.map_err(|error| failed(&error))?.into_rpc::<Object>();
+    let reply = object.receive(&message).await;
+    let reply = reply.map_err(|error| failed(&format_args!("{error:?}")))?;
+    Ok(reply.as_string().unwrap_or_default())
+}
+
+fn failed(detail: &dyn fmt::Display) -> Error {
+    log::fault("object call failed", &detail.to_string());
+    Error::Internal
 }
 
 /// Writes a reply; an object uses it so that its reply is the one that the message names.
@@ -54,9 +71,24 @@ fn encode<M: Message>(reply: &M::Reply) -> worker::Result<String> {
     Ok(serde_json::to_string(reply)?)
 }
 
+/// Has the alarm of an object ring in so many milliseconds, whatever it was set for.
+fn wake_in(state: &State, pause: Millis) -> worker::Result<()> {
+    // Called without awaiting it, so that the alarm is part of the turn's transaction; should it
+    // not be writable, the output gate fails the reply.
+    let storage = state.storage();
+    let storage = storage.as_raw().unchecked_ref::<AlarmStorage>();
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds are far below 2^53")]
+    let at = js_sys::Date::now() + pause as f64;
+    storage.set_alarm(at).map(drop).map_err(Into::into)
+}
+
 #[wasm_bindgen]
 extern "C" {
     type Object;
     #[wasm_bindgen(method, catch)]
     async fn receive(this: &Object, message: &str) -> Result<JsValue, JsValue>;
+
+    type AlarmStorage;
+    #[wasm_bindgen(method, catch, js_name = setAlarm)]
+    fn set_alarm(this: &AlarmStorage, at: f64) -> Result<js_sys::Promise, JsValue>;
 }

@@ -128,7 +128,7 @@ async fn dispatch(incoming: &Incoming, context: &Context) -> Result<Response, Er
     let found = router.at(&incoming.path).map_err(|_| Error::NotFound)?;
     let Route { methods, access, handler, .. } = found.value;
     if *access == Access::Operator {
-        operator::authorize(incoming, context)?;
+        operator::authorize(incoming, context).await?;
     }
     if incoming.method == "OPTIONS" && cors::is_allowed(incoming, context) {
         return Ok(reply::empty(204));

@@ -14,23 +14,30 @@ use crate::error::Error;
 use crate::incoming::Incoming;
 use crate::objects::call;
 use crate::upstream::body;
-use crate::{log, reply};
+use crate::{guessing, log, reply};
 
 /// Far more than any body that an operator sends here.
 const MAX_BODY_BYTES: u64 = 64 * 1024;
 const LONGEST_LABEL: usize = 64;
 
-/// Checks that the operator calls.
+/// Checks that the operator calls. Wrong tokens are counted; the right one is never refused.
 ///
 /// # Errors
 /// [`Error::NotFound`] where no operator is configured, so that the routes don't seem to exist;
-/// [`Error::OperatorRequired`] where somebody else calls.
-pub fn authorize(incoming: &Incoming, context: &Context) -> Result<(), Error> {
+/// [`Error::OperatorRequired`] where somebody else calls; [`Error::TooManyAttempts`] where wrong
+/// tokens come too fast.
+pub async fn authorize(incoming: &Incoming, context: &Context) -> Result<(), Error> {
     let settings = context.settings()?;
     let token = settings.operator_token.as_ref().ok_or(Error::NotFound)?;
     let authorization = incoming.header("authorization").unwrap_or_default();
     let shown = bearer_of(&authorization).unwrap_or_default();
-    if token.is_known_by(shown) { Ok(()) } else { Err(Error::OperatorRequired) }
+    if token.is_known_by(shown) {
+        return Ok(());
+    }
+    if !shown.is_empty() {
+        guessing::wrong_operator(incoming, context).await?;
+    }
+    Err(Error::OperatorRequired)
 }
 
 #[derive(Default, Deserialize)]

@@ -1,6 +1,7 @@
 //! Hashes under the operator's secrets: session keys for the upstream, and callers' addresses.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -30,11 +31,28 @@ pub fn session_key(
 /// where there is none.
 #[must_use]
 pub fn ip_hash(pepper: Option<&Secret<String>>, address: &str) -> String {
-    let digest = match pepper {
-        Some(pepper) => hmac_sha256(pepper.expose().as_bytes(), address.as_bytes()),
-        None => Sha256::digest(address.as_bytes()).into(),
+    hex(peppered(pepper, address).get(..4).unwrap_or_default())
+}
+
+/// The name of the network that an address is in, so that who has many addresses in it is one: an
+/// IPv4 address is a network of its own, an IPv6 address in one of 2^64. HMAC-SHA-256 under the
+/// pepper, plain SHA-256 where there is none, in hex; `unknown` without an address.
+#[must_use]
+pub fn network_name(pepper: Option<&Secret<String>>, address: Option<&str>) -> String {
+    let Some(address) = address else { return "unknown".to_owned() };
+    let network = match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V6(address)) => hex(address.octets().get(..8).unwrap_or_default()),
+        Ok(IpAddr::V4(address)) => address.to_string(),
+        Err(_) => address.to_owned(),
     };
-    hex(digest.get(..4).unwrap_or_default())
+    hex(&peppered(pepper, &network))
+}
+
+fn peppered(pepper: Option<&Secret<String>>, text: &str) -> [u8; 32] {
+    match pepper {
+        Some(pepper) => hmac_sha256(pepper.expose().as_bytes(), text.as_bytes()),
+        None => Sha256::digest(text.as_bytes()).into(),
+    }
 }
 
 fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
@@ -82,5 +100,27 @@ mod tests {
         // printf 203.0.113.7 | sha256sum, and openssl dgst -sha256 -hmac pepper
         assert_eq!(ip_hash(None, "203.0.113.7"), "fec52565");
         assert_eq!(ip_hash(Some(&Secret::new("pepper".to_owned())), "203.0.113.7"), "f9a09244");
+    }
+
+    #[test]
+    fn all_addresses_of_a_network_have_one_name() {
+        let pepper = Secret::new("pepper".to_owned());
+        let name = |address| network_name(Some(&pepper), address);
+        // printf 203.0.113.7 | openssl dgst -sha256 -hmac pepper, and 20010db800010002
+        assert_eq!(
+            name(Some("203.0.113.7")),
+            "f9a092447a622340f8af8ffa67cff0602a7c010205f2a3617d8d6f2ca2392edc"
+        );
+        assert_eq!(
+            name(Some("2001:db8:1:2::7")),
+            "28ab9719f8a29ade47b8c54218f8294d42c4cc17a7fd02a6a43cdaf5be939540"
+        );
+        assert_eq!(name(Some("2001:db8:1:2::7")), name(Some("2001:DB8:1:2:ffff:0:0:1")));
+        assert_eq!(name(Some("::ffff:203.0.113.7")), name(Some("203.0.113.7")));
+        assert_eq!(network_name(None, None), "unknown");
+        assert_ne!(network_name(None, Some("203.0.113.7")), name(Some("203.0.113.7")));
+        let others =
+            ["203.0.113.8", "2001:db8:1:3::7", "not an address"].map(|text| name(Some(text)));
+        assert!(others.iter().enumerate().all(|(at, name)| !others[..at].contains(name)));
     }
 }

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod entry;
 pub mod fingerprint;
 pub mod gateway_key;
+pub mod guesses;
 pub mod identifiers;
 pub mod identity;
 pub mod journal;

@@ -31,6 +31,12 @@ impl SlidingWindow {
         Self { admitted: admitted.into() }
     }
 
+    /// The times that are remembered, oldest first.
+    #[must_use]
+    pub fn times(&self) -> impl DoubleEndedIterator<Item = Millis> {
+        self.admitted.iter().copied()
+    }
+
     /// Drops what has left the window and counts what is in it.
     pub fn used(&mut self, rate: Rate, now: Millis) -> usize {
         while self.admitted.front().is_some_and(|time| *time <= now - rate.window) {

@@ -27,7 +27,7 @@ use wasm_bindgen::prelude::*;
 use worker::{Delay, DurableObject, Env, Request, Response, Result, State, durable_object};
 
 use self::store::Store;
-use super::encode;
+use super::{encode, wake_in};
 use crate::context::Context;
 use crate::{clock, fault, log};
 
@@ -83,7 +83,7 @@ impl DurableObject for UserSession {
         if let Err(error) = ended.and_then(|()| self.turn(|_, _| ((), Vec::new()))) {
             log::fault("alarm failed", &error.to_string());
             self.forget();
-            self.wake_in(1_000)?;
+            wake_in(&self.state, 1_000)?;
         }
         Response::empty()
     }
@@ -231,19 +231,9 @@ impl UserSession {
         if self.alarm.get().is_some_and(|alarm| alarm <= wake) {
             return Ok(());
         }
-        self.wake_in((wake - now).max(0))?;
+        wake_in(&self.state, (wake - now).max(0))?;
         self.alarm.set(Some(wake));
         Ok(())
-    }
-
-    fn wake_in(&self, pause: Millis) -> Result<()> {
-        // Called without awaiting it, so that the alarm is part of the turn's transaction; should
-        // it not be writable, the output gate fails the reply.
-        let storage = self.state.storage();
-        let storage = storage.as_raw().unchecked_ref::<AlarmStorage>();
-        #[expect(clippy::cast_precision_loss, reason = "milliseconds are far below 2^53")]
-        let at = js_sys::Date::now() + pause as f64;
-        storage.set_alarm(at).map(drop).map_err(Into::into)
     }
 
     fn limits(&self) -> Result<Limits> {
@@ -252,11 +242,4 @@ impl UserSession {
         let in_flight = usize::try_from(settings.max_in_flight).unwrap_or(usize::MAX);
         Ok(Limits { binding: settings.user_binding, rate, in_flight })
     }
-}
-
-#[wasm_bindgen]
-extern "C" {
-    type AlarmStorage;
-    #[wasm_bindgen(method, catch, js_name = setAlarm)]
-    fn set_alarm(this: &AlarmStorage, at: f64) -> std::result::Result<js_sys::Promise, JsValue>;
 }
