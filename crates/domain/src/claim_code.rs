@@ -167,15 +167,11 @@ pub fn judge(codes: &[CodeRecord], shown: &Fingerprint, now: Millis) -> Worth {
     }
 }
 
-/// Judges a code and uses it up where it is good.
-pub fn redeem(codes: &mut [CodeRecord], shown: &Fingerprint, now: Millis) -> Worth {
-    let worth = judge(codes, shown, now);
-    if worth == Worth::Good {
-        for code in codes.iter_mut().filter(|code| code.hash == *shown) {
-            code.state = CodeState::Used;
-        }
+/// Uses a code up.
+pub fn use_up(codes: &mut [CodeRecord], shown: &Fingerprint) {
+    for code in codes.iter_mut().filter(|code| code.hash == *shown) {
+        code.state = CodeState::Used;
     }
-    worth
 }
 
 /// Counts a wrong guess against every code that is good. `false` where there is none.

@@ -46,6 +46,14 @@ impl Person {
         let is_same_email = ours == theirs || ours.is_empty() || theirs.is_empty();
         is_same_email && base_of(&self.name) == base_of(&other.name)
     }
+
+    /// Takes over how the same person is written now; an email that is missing takes none away.
+    pub fn amend(&mut self, now: Self) {
+        self.name = now.name;
+        if !now.email.is_empty() {
+            self.email = now.email;
+        }
+    }
 }
 
 /// A list that can't be used. Each says what to do; none repeats what the list says.

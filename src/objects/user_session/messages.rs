@@ -5,6 +5,7 @@ use domain::session::messages::{
     AddKey, Admission, Admit, Bind, Describe, Prove, Remember, Renew, Repair, SessionMessage,
     Settle,
 };
+use domain::session::onboarding::{Claim, Claimed, Enroll, Enrolled, IssueCode, WrongClaim};
 use domain::session::view::View;
 
 use crate::objects::Message;
@@ -30,6 +31,10 @@ session_messages!(
     Remember => (),
     Bind => bool,
     AddKey => bool,
+    IssueCode => (),
+    Claim => Claimed,
+    WrongClaim => bool,
+    Enroll => Enrolled,
     Prove => Proof,
     Describe => View,
     Repair => bool

@@ -18,6 +18,7 @@ use domain::session::messages::{
     AddKey, Admission, Admit, Bind, Describe, Prove, Remember, Renew, Repair, SessionMessage,
     Settle,
 };
+use domain::session::onboarding::{Claim, Enroll, IssueCode, WrongClaim};
 use domain::session::view::View;
 use domain::session::{Change, Limits, Session};
 use domain::window::{MINUTE, Rate};
@@ -134,6 +135,18 @@ impl UserSession {
             }
             SessionMessage::AddKey(AddKey(key)) => {
                 encode::<AddKey>(&self.turn(|session, _| session.add_key(key))?)
+            }
+            SessionMessage::IssueCode(message) => {
+                encode::<IssueCode>(&self.turn(|session, _| session.issue_code(message))?)
+            }
+            SessionMessage::Claim(message) => {
+                encode::<Claim>(&self.turn(|session, now| session.claim(message, now))?)
+            }
+            SessionMessage::WrongClaim(WrongClaim {}) => {
+                encode::<WrongClaim>(&self.turn(Session::wrong_claim)?)
+            }
+            SessionMessage::Enroll(message) => {
+                encode::<Enroll>(&self.turn(|session, _| session.enroll(message))?)
             }
             SessionMessage::Describe(Describe {}) => encode::<Describe>(&self.describe()?),
             SessionMessage::Repair(repair) => {

@@ -18,6 +18,14 @@ fn hash(number: u8) -> Fingerprint {
     code(number).fingerprint(&ada())
 }
 
+fn redeem(codes: &mut [CodeRecord], shown: &Fingerprint, now: Millis) -> Worth {
+    let worth = judge(codes, shown, now);
+    if worth == Worth::Good {
+        use_up(codes, shown);
+    }
+    worth
+}
+
 #[test]
 fn the_format_is_pinned() {
     assert_eq!(ClaimCode::mint([0; 5]).to_string(), "0000-0000");

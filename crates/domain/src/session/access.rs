@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::claim_code::CodeRecord;
 use crate::clock::Millis;
 use crate::entry::Entry;
 use crate::fingerprint::Fingerprint;
+use crate::roster::Person;
 use crate::session::messages::{Reason, Repair};
 use crate::settings::UserBinding;
 
@@ -79,8 +81,14 @@ pub struct AccessRecord {
     pub reserved: bool,
     /// The keys that are good.
     pub keys: Vec<KeyRecord>,
+    /// The claim codes, the latest last.
+    #[serde(default)]
+    pub codes: Vec<CodeRecord>,
     /// The bearer that came first.
     pub bound: Option<Fingerprint>,
+    /// Who the operator's roster says that this is.
+    #[serde(default)]
+    pub place: Option<Person>,
     /// Set while the user is blocked.
     pub blocked: Option<Block>,
 }
@@ -257,12 +265,17 @@ mod tests {
         record.add_key(key("k1"));
         record.note_use(&keys(&["k1"]), &entry("r"), 7);
         record.repair(&Repair::Block { reason: Some("a leaked key".to_owned()) });
+        record.codes.push(CodeRecord::open(Fingerprint::of("sk-1"), 9));
+        let (name, email) = ("Ada Lovelace".to_owned(), "ada@example.com".to_owned());
+        record.place = Some(Person { name, email });
         let (k1, sk1) = (Fingerprint::of("k1"), Fingerprint::of("sk-1"));
         let literal = serde_json::json!({
             "reserved": true,
             "keys": [{ "hash": k1, "label": "laptop", "created_at": "2026",
                 "last_use": { "at": 7, "ip_hash": null } }],
+            "codes": [{ "hash": sk1, "expires_at": 9, "wrong": 0, "state": "open" }],
             "bound": sk1,
+            "place": { "name": "Ada Lovelace", "email": "ada@example.com" },
             "blocked": { "reason": "a leaked key" },
         });
         assert_eq!(serde_json::to_value(&record).unwrap(), literal);

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::entry::{Entry, Outcome};
 use crate::fingerprint::Fingerprint;
 use crate::session::access::{KeyRecord, Shown};
+use crate::session::onboarding::{Claim, Enroll, IssueCode, WrongClaim};
 
 /// Every message that a user's object takes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +24,14 @@ pub enum SessionMessage {
     Bind(Bind),
     /// A new gateway key.
     AddKey(AddKey),
+    /// A new claim code.
+    IssueCode(IssueCode),
+    /// Somebody shows a claim code.
+    Claim(Claim),
+    /// A claim was a guess.
+    WrongClaim(WrongClaim),
+    /// A person is on the roster.
+    Enroll(Enroll),
     /// Is the caller the user?
     Prove(Prove),
     /// What is there to see of the user?

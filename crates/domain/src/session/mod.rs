@@ -7,6 +7,7 @@
 pub mod access;
 mod change;
 pub mod messages;
+pub mod onboarding;
 mod responses;
 #[cfg(test)]
 mod tests;
