@@ -19,11 +19,7 @@ pub fn session_key(
     project: &str,
     conversation: &str,
 ) -> String {
-    let mut message = Vec::new();
-    for part in ["1", user.as_str(), project, conversation] {
-        message.extend((part.len() as u64).to_be_bytes());
-        message.extend(part.as_bytes());
-    }
+    let message = length_prefixed(&["1", user.as_str(), project, conversation]);
     format!("p-{}", hex(&hmac_sha256(secret.expose().as_bytes(), &message)))
 }
 
@@ -61,6 +57,17 @@ fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
         .unwrap_or_else(|_| Hmac::<Sha256>::new(&hmac::digest::array::Array::default()));
     mac.update(message);
     mac.finalize().into_bytes().into()
+}
+
+/// The parts in one, so that no two lists of parts are the same: each after its length in bytes, a
+/// big-endian number of 64 bits.
+pub(crate) fn length_prefixed(parts: &[&str]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for part in parts {
+        bytes.extend((part.len() as u64).to_be_bytes());
+        bytes.extend(part.as_bytes());
+    }
+    bytes
 }
 
 /// Lower-case hex digits.

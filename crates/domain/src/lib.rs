@@ -7,6 +7,7 @@ pub mod agent_body;
 pub mod chat_body;
 pub mod claim_code;
 pub mod clock;
+pub mod custody;
 pub mod entry;
 pub mod fingerprint;
 pub mod gateway_key;
