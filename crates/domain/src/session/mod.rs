@@ -6,6 +6,7 @@
 
 pub mod access;
 mod change;
+pub mod codex;
 pub mod messages;
 pub mod onboarding;
 mod responses;
