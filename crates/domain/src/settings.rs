@@ -1,10 +1,22 @@
 //! The operator's settings: read once, checked whole.
 
+mod codex;
+
 use std::str::FromStr;
 
 use url::Url;
 
+pub use self::codex::CodexSettings;
 use crate::secret::Secret;
+
+/// Whose credential pays for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMode {
+    /// The one that the caller sends along.
+    OpenAi,
+    /// The Codex token that is kept here for the caller.
+    Codex,
+}
 
 /// How callers prove who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +63,10 @@ pub struct AccessCredential {
 /// All settings, valid in themselves and together.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// `AUTH_MODE`.
+    pub auth_mode: AuthMode,
+    /// What keeping Codex tokens needs; people may sign in before `AUTH_MODE` is changed.
+    pub codex: Option<CodexSettings>,
     /// `OPENCLAW_URL`, without a slash at its end.
     pub upstream_url: Option<Secret<String>>,
     /// `UPSTREAM_AUTH`.
@@ -142,10 +158,11 @@ impl Settings {
     /// The first setting that is malformed, missing, or unsafe beside the others.
     pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let texts = Texts(lookup);
-        match texts.text("AUTH_MODE").as_deref() {
-            None | Some("openai") => {}
-            Some(_) => return Err(wrong("AUTH_MODE", "must be `openai`")),
-        }
+        let auth_mode = match texts.text("AUTH_MODE").as_deref() {
+            None | Some("openai") => AuthMode::OpenAi,
+            Some("codex") => AuthMode::Codex,
+            Some(_) => return Err(wrong("AUTH_MODE", "must be `openai` or `codex`")),
+        };
         let user_binding = match texts.text("USER_BINDING").as_deref() {
             None | Some("first-key") => UserBinding::FirstKey,
             Some("open") => UserBinding::Open,
@@ -162,12 +179,16 @@ impl Settings {
             Some("token") => UpstreamKind::Agent(agent_settings(&texts)?),
             Some(_) => return Err(wrong("UPSTREAM_AUTH", "must be `passthrough` or `token`")),
         };
+        // Everyone's name can hold no tokens.
+        let allow_anonymous = texts.flag("ALLOW_ANONYMOUS", true)? && auth_mode == AuthMode::OpenAi;
         Ok(Self {
+            auth_mode,
+            codex: codex::read(&texts, auth_mode == AuthMode::Codex)?,
             upstream_url: texts.text("OPENCLAW_URL").map(|text| upstream_url(&text)).transpose()?,
             upstream,
             upstream_access: access_credential(&texts)?,
             user_binding,
-            allow_anonymous: texts.flag("ALLOW_ANONYMOUS", true)?,
+            allow_anonymous,
             requests_per_minute: texts.positive("REQUESTS_PER_MINUTE", 50)?,
             max_in_flight: texts.positive("MAX_IN_FLIGHT", 8)?,
             unproven_per_minute: texts.positive("UNPROVEN_PER_MINUTE", 300)?,
@@ -245,7 +266,7 @@ fn cors_origins<F: Fn(&str) -> Option<String>>(
 mod tests {
     use super::*;
 
-    fn parse(pairs: &[(&str, &str)]) -> Result<Settings, SettingError> {
+    pub(super) fn parse(pairs: &[(&str, &str)]) -> Result<Settings, SettingError> {
         Settings::parse(|name| {
             pairs.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned())
         })
@@ -261,6 +282,7 @@ mod tests {
         assert_eq!(settings.unproven_per_minute, 300);
         assert_eq!(settings.user_binding, UserBinding::FirstKey);
         assert!(settings.allow_anonymous);
+        assert_eq!(settings.auth_mode, AuthMode::OpenAi);
         assert!(matches!(settings.upstream, UpstreamKind::Passthrough));
     }
 
