@@ -78,11 +78,12 @@ pub fn random_id() -> String {
     random_uuid().replace('-', "")
 }
 
-/// Thirty-two bytes that nobody can guess.
-pub fn random_bytes() -> [u8; 32] {
-    let bytes = Uint8Array::new_with_length(32);
+/// Bytes that nobody can guess; of 12 and more, none that were ever there before.
+pub fn random_bytes<const LENGTH: usize>() -> [u8; LENGTH] {
+    let length = u32::try_from(LENGTH).unwrap_or(u32::MAX);
+    let bytes = Uint8Array::new_with_length(length);
     fill_randomly(&bytes);
-    let mut random = [0; 32];
+    let mut random = [0; LENGTH];
     bytes.copy_to(&mut random);
     random
 }

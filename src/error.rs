@@ -53,6 +53,16 @@ pub enum Error {
     UserIdBound,
     #[error("This USER_ID is blocked. Ask the operator why.")]
     UserBlocked,
+    #[error(
+        "You haven't signed in for this yet. Run `bash setup.sh --auth codex` once, or ask the \
+         operator to help you sign in; then try again."
+    )]
+    NoCodexSession,
+    #[error(
+        "Your sign-in has ended. Run `bash setup.sh --auth codex` to sign in again, then try again. \
+         Nothing else is lost."
+    )]
+    CodexSessionExpired,
     #[error("This page is for the operator. Sign in with the operator's token.")]
     OperatorRequired,
     #[error("This gateway needs to know who you are. Set your USER_ID, or use your gateway key.")]
@@ -72,10 +82,20 @@ pub enum Error {
     TooManyAttempts { retry_after_ms: i64 },
     #[error("Too many requests at once: {limit} may run at the same time. Wait for one to end.")]
     ConcurrencyLimitExceeded { limit: u32 },
+    #[error(
+        "A sign-in was begun a moment ago. Use the code that it showed, or wait {} seconds and begin \
+         again.", whole_seconds(*retry_after_ms)
+    )]
+    SignInTooSoon { retry_after_ms: i64 },
     #[error("Something went wrong in the gateway. Try again; if it stays so, tell the operator.")]
     Internal,
     #[error("The agent can't be reached right now. Try again in a minute, or tell the operator.")]
     UpstreamUnreachable,
+    #[error(
+        "Your sign-in can't be renewed right now, for the sign-in service doesn't answer. Try again \
+         in a minute; you don't need to sign in again."
+    )]
+    TokenEndpointUnavailable,
     #[error("The agent's address leads elsewhere. Tell the operator to check OPENCLAW_URL.")]
     UpstreamRedirect,
     #[error("The agent took too long to begin its answer. Try again with a smaller task.")]
@@ -112,18 +132,24 @@ impl Error {
             | Self::InvalidConversationId
             | Self::PreviousResponseNotFound
             | Self::UpgradeUnsupported => 400,
-            Self::MissingKey(_) | Self::InvalidKey | Self::UserIdBound | Self::OperatorRequired => {
-                401
-            }
+            Self::MissingKey(_)
+            | Self::InvalidKey
+            | Self::UserIdBound
+            | Self::NoCodexSession
+            | Self::CodexSessionExpired
+            | Self::OperatorRequired => 401,
             Self::AnonymousDisabled | Self::UserBlocked => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::RequestTooLarge { .. } => 413,
             Self::RateLimitExceeded { .. }
             | Self::TooManyAttempts { .. }
+            | Self::SignInTooSoon { .. }
             | Self::ConcurrencyLimitExceeded { .. } => 429,
             Self::Internal => 500,
-            Self::UpstreamUnreachable | Self::UpstreamRedirect => 502,
+            Self::UpstreamUnreachable | Self::UpstreamRedirect | Self::TokenEndpointUnavailable => {
+                502
+            }
             Self::NotConfigured(_) => 503,
             Self::UpstreamTimeout => 504,
         }
@@ -144,13 +170,16 @@ impl Error {
             Self::InvalidKey => "invalid_key",
             Self::UserIdBound => "user_id_bound",
             Self::UserBlocked => "user_blocked",
+            Self::NoCodexSession => "no_codex_session",
+            Self::CodexSessionExpired => "codex_session_expired",
+            Self::TokenEndpointUnavailable => "token_endpoint_unavailable",
             Self::OperatorRequired => "operator_required",
             Self::AnonymousDisabled => "anonymous_disabled",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::RequestTooLarge { .. } => "request_too_large",
             Self::RateLimitExceeded { .. } => "rate_limit_exceeded",
-            Self::TooManyAttempts { .. } => "too_many_attempts",
+            Self::TooManyAttempts { .. } | Self::SignInTooSoon { .. } => "too_many_attempts",
             Self::ConcurrencyLimitExceeded { .. } => "concurrency_limit_exceeded",
             Self::Internal => "internal_error",
             Self::UpstreamUnreachable => "upstream_unreachable",
@@ -180,7 +209,8 @@ impl Error {
         match self {
             Self::MethodNotAllowed { allow, .. } => vec![("allow", allow.clone())],
             Self::RateLimitExceeded { retry_after_ms, .. }
-            | Self::TooManyAttempts { retry_after_ms } => {
+            | Self::TooManyAttempts { retry_after_ms }
+            | Self::SignInTooSoon { retry_after_ms } => {
                 domain::rate_headers::retry_headers(*retry_after_ms).into()
             }
             Self::ConcurrencyLimitExceeded { .. } => vec![("retry-after", "1".to_owned())],
@@ -198,6 +228,8 @@ impl Error {
             Reason::MissingKey => Self::MissingKey(GATEWAY_KEY_MISSING),
             Reason::UserIdBound => Self::UserIdBound,
             Reason::Blocked => Self::UserBlocked,
+            Reason::NoCodexSession => Self::NoCodexSession,
+            Reason::CodexSessionExpired => Self::CodexSessionExpired,
             Reason::PreviousResponseNotFound => Self::PreviousResponseNotFound,
             Reason::RateLimited { retry_after_ms } => Self::RateLimitExceeded {
                 limit: per_minute,

@@ -15,6 +15,7 @@ mod objects;
 mod reply;
 mod routes;
 mod settlement;
+mod token_client;
 mod upstream;
 
 use worker::event;

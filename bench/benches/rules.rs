@@ -15,7 +15,7 @@ fn main() {
 #[divan::bench(args = [50, 5_000])]
 fn admit_and_settle(bencher: Bencher<'_, '_>, limit: u32) {
     let rate = Rate { limit, window: MINUTE };
-    let limits = Limits { binding: UserBinding::FirstKey, rate, in_flight: 8 };
+    let limits = Limits { binding: UserBinding::FirstKey, rate, in_flight: 8, needs_token: false };
     let (mut session, mut now) = (Session::restore(Stored::default(), 0).0, 0);
     bencher.bench_local(|| {
         now += MINUTE / i64::from(limit);

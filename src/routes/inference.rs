@@ -4,7 +4,8 @@
 //! 2. What is to be sent: size, body, the upstream's rules. Until here nothing costs anything.
 //! 3. Admission by the user's object: 401, 403, 429, or a permit. A caller who has not proven to be
 //!    the user, where nobody else has either, needs room in its address's counter for that.
-//! 4. The exchange with the upstream: 502, 504, or an answer.
+//! 4. The exchange with the upstream: 502, 504, or an answer. Where the user's Codex token pays, it
+//!    is refreshed if need be: 401 where that isn't done any more.
 //! 5. The answer streams back; its end settles the request in `wait_until`.
 
 use std::time::Duration;
@@ -28,6 +29,7 @@ use crate::objects::call;
 use crate::routes::caller;
 use crate::settlement::{Settlement, client_left};
 use crate::upstream::body;
+use crate::upstream::codex::{self, Payment};
 use crate::upstream::departure::Departure;
 use crate::upstream::exchange::{self, Answer, NoAnswer, Patience};
 use crate::upstream::plan::{Asked, Plan};
@@ -199,7 +201,14 @@ async fn forward(
         first_byte: Duration::from_millis(settings.upstream_first_byte_ms.into()),
         max_body_bytes: settings.max_body_bytes,
     };
-    let answer = match exchange::send(&mut plan, patience, &mut departure).await {
+    let sent = if settings.sends_codex_tokens() {
+        let (user_id, token) = (&asked.caller.user_id, permit.token.clone());
+        let payment = Payment { context, settings, user_id, token };
+        codex::send(&mut plan, patience, &mut departure, payment).await
+    } else {
+        exchange::send(&mut plan, patience, &mut departure).await
+    };
+    let answer = match sent {
         Ok(answer) => answer,
         Err(NoAnswer::ClientLeft) => {
             settlement.end(client_left());

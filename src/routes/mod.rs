@@ -5,6 +5,7 @@ mod cors;
 mod health;
 mod inference;
 mod me;
+mod onboarding_codex;
 mod operator;
 mod ready;
 
@@ -38,6 +39,10 @@ enum Handler {
     Ready,
     Inference,
     Me,
+    Codex,
+    BeginSignIn,
+    TellSignIn,
+    ForgetCodexOf,
     MintKey,
 }
 
@@ -53,6 +58,8 @@ struct Route {
 pub const ANY: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 const GET: &[&str] = &["GET", "HEAD"];
 const POST: &[&str] = &["POST"];
+const PUT_OR_DELETE: &[&str] = &["PUT", "DELETE"];
+const DELETE: &[&str] = &["DELETE"];
 
 const fn row(
     methods: &'static [&'static str],
@@ -73,6 +80,10 @@ const ROUTES: &[Route] = &[
     row(ANY, "/u/:user_id/v1/", Access::User, Handler::Inference),
     row(ANY, "/u/:user_id/v1/*path", Access::User, Handler::Inference),
     row(GET, "/me", Access::User, Handler::Me),
+    row(PUT_OR_DELETE, "/onboarding/codex", Access::User, Handler::Codex),
+    row(POST, "/onboarding/codex/device", Access::User, Handler::BeginSignIn),
+    row(GET, "/onboarding/codex/device/:id", Access::User, Handler::TellSignIn),
+    row(DELETE, "/operator/api/users/:user_id/codex", Access::Operator, Handler::ForgetCodexOf),
     row(POST, "/operator/api/users/:user_id/keys", Access::Operator, Handler::MintKey),
 ];
 
@@ -144,6 +155,15 @@ async fn dispatch(incoming: &Incoming, context: &Context) -> Result<Response, Er
         Handler::Ready => Ok(ready::answer(context).await),
         Handler::Inference => Ok(inference::answer(incoming, context).await),
         Handler::Me => me::answer(incoming, context).await,
+        Handler::Codex if incoming.method == "PUT" => {
+            onboarding_codex::keep(incoming, context).await
+        }
+        Handler::Codex => onboarding_codex::forget(incoming, context).await,
+        Handler::BeginSignIn => onboarding_codex::begin(incoming, context).await,
+        Handler::TellSignIn => onboarding_codex::tell(incoming, context, parameter("id")).await,
+        Handler::ForgetCodexOf => {
+            onboarding_codex::forget_as_operator(incoming, context, parameter("user_id")).await
+        }
         Handler::MintKey => operator::mint_key(incoming, context, parameter("user_id")).await,
     }
 }

@@ -13,6 +13,10 @@ use crate::incoming::Incoming;
 /// The largest body that anyone may have read, in bytes.
 const SMALL: u64 = 256 * 1024;
 
+/// The largest body that is kept, so that it can be sent once more, in bytes: few are larger that
+/// aren't files.
+const REPEATABLE: u64 = 4 * 1024 * 1024;
+
 /// What goes upstream as the body.
 pub enum Body {
     /// None.
@@ -50,6 +54,17 @@ pub fn may_be_large(incoming: &Incoming) -> bool {
     !is_small && incoming.request.body().is_some()
 }
 
+/// Whether a body is there and short enough to be kept until the answer begins.
+pub fn is_repeatable(incoming: &Incoming) -> bool {
+    let is_short = declared_length(incoming).is_some_and(|length| length <= REPEATABLE);
+    is_short && has_body(incoming) && incoming.request.body().is_some()
+}
+
+/// `fetch` takes no body with `GET` and `HEAD`, and nothing that they ask has a use for one.
+fn has_body(incoming: &Incoming) -> bool {
+    !matches!(incoming.method.as_str(), "GET" | "HEAD")
+}
+
 fn declared_length(incoming: &Incoming) -> Option<u64> {
     incoming.header("content-length").and_then(|text| text.trim().parse().ok())
 }
@@ -62,9 +77,7 @@ pub fn streamed(
     incoming: &Incoming,
     limit: u64,
 ) -> (Body, Option<oneshot::Receiver<UploadFailure>>) {
-    // `fetch` takes no body with these two, and nothing that they ask has a use for one.
-    let is_bare = matches!(incoming.method.as_str(), "GET" | "HEAD");
-    let Some(stream) = incoming.request.body().filter(|_| !is_bare) else {
+    let Some(stream) = incoming.request.body().filter(|_| has_body(incoming)) else {
         return (Body::Empty, None);
     };
     if declared_length(incoming).is_some() {

@@ -3,7 +3,7 @@
 use domain::agent_body::{self, ModelChoice};
 use domain::identity::Caller;
 use domain::meter::Endpoint;
-use domain::settings::{AgentSettings, Settings, UpstreamKind};
+use domain::settings::{AgentSettings, AuthMode, Settings, UpstreamKind};
 use domain::{chat_body, keyed_hash, upstream_policy};
 use futures::channel::oneshot;
 use js_sys::{Array, Uint8Array};
@@ -98,16 +98,25 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Any OpenAI-compatible server: the caller's own credential, and who the caller is.
+    /// Any OpenAI-compatible server: who the caller is, and the caller's own credential. A Codex
+    /// token comes later, with the permit.
     async fn pass_through(&mut self, asked: &Asked<'_>, settings: &Settings) -> Result<(), Error> {
-        let own_key = asked.caller.authorization.as_ref().ok_or(Error::MissingKey(
-            "Your API key is missing. Send it as `Authorization: Bearer sk-…`; a gateway key goes \
-             into X-Gateway-Key beside it.",
-        ))?;
-        set(&self.headers, "authorization", own_key.expose());
+        if settings.auth_mode == AuthMode::OpenAi {
+            let own_key = asked.caller.authorization.as_ref().ok_or(Error::MissingKey(
+                "Your API key is missing. Send it as `Authorization: Bearer sk-…`; a gateway key \
+                 goes into X-Gateway-Key beside it.",
+            ))?;
+            set(&self.headers, "authorization", own_key.expose());
+        }
         set(&self.headers, "x-forwarded-user", asked.caller.user_id.as_str());
         if self.endpoint != Endpoint::ChatCompletions {
-            (self.body, self.upload) = body::streamed(asked.incoming, settings.max_body_bytes);
+            // A token may turn out to be dead, and the request has to be sent once more then.
+            if settings.auth_mode == AuthMode::Codex && body::is_repeatable(asked.incoming) {
+                let bytes = body::read(asked.incoming, settings.max_body_bytes).await?;
+                self.set_bytes(&bytes);
+            } else {
+                (self.body, self.upload) = body::streamed(asked.incoming, settings.max_body_bytes);
+            }
             return Ok(());
         }
         let bytes = body::read(asked.incoming, settings.max_body_bytes).await?;

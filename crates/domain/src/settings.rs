@@ -199,6 +199,12 @@ impl Settings {
             cors_origins: cors_origins(&texts)?,
         })
     }
+
+    /// Whether requests are paid for with the users' own Codex tokens: a real OpenClaw takes none.
+    #[must_use]
+    pub const fn sends_codex_tokens(&self) -> bool {
+        matches!((self.auth_mode, &self.upstream), (AuthMode::Codex, UpstreamKind::Passthrough))
+    }
 }
 
 fn agent_settings<F: Fn(&str) -> Option<String>>(

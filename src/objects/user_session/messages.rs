@@ -1,6 +1,10 @@
 //! Which message of a user's session has which reply.
 
 use domain::session::access::Proof;
+use domain::session::codex::SignInStanding;
+use domain::session::codex::messages::{
+    BeginSignIn, Begun, ForgetTokens, Fresh, FreshToken, KeepTokens, TellSignIn,
+};
 use domain::session::messages::{
     AddKey, Admission, Admit, Bind, Describe, Prove, Remember, Renew, Repair, SessionMessage,
     Settle,
@@ -37,5 +41,10 @@ session_messages!(
     Enroll => Enrolled,
     Prove => Proof,
     Describe => View,
-    Repair => bool
+    Repair => bool,
+    KeepTokens => (),
+    ForgetTokens => bool,
+    FreshToken => Fresh,
+    BeginSignIn => Begun,
+    TellSignIn => Option<SignInStanding>
 );

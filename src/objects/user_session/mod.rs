@@ -2,9 +2,10 @@
 //!
 //! A message is decided and written in [`UserSession::turn`], one stretch without `await`: the
 //! runtime commits what a turn wrote as one transaction, and holds the reply until it is durable.
-//! The object awaits in two places only, both after a turn: while refusals gather to be folded,
-//! and while D1 takes a batch.
+//! The object awaits in three places only, each after a turn: while refusals gather to be folded,
+//! while D1 takes a batch, and while the provider of Codex tokens answers.
 
+mod codex;
 mod messages;
 mod outbox;
 mod store;
@@ -14,9 +15,12 @@ use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use domain::clock::Millis;
+use domain::session::codex::messages::{
+    BeginSignIn, ForgetTokens, FreshToken, KeepTokens, TellSignIn,
+};
 use domain::session::messages::{
-    AddKey, Admission, Admit, Bind, Describe, Prove, Remember, Renew, Repair, SessionMessage,
-    Settle,
+    AddKey, Admission, Admit, Bind, Describe, Permit, Prove, Remember, Renew, Repair,
+    SessionMessage, Settle,
 };
 use domain::session::onboarding::{Claim, Enroll, IssueCode, WrongClaim};
 use domain::session::view::View;
@@ -24,9 +28,11 @@ use domain::session::{Change, Limits, Session};
 use domain::window::{MINUTE, Rate};
 use futures::FutureExt;
 use futures::channel::oneshot;
+use futures::future::join;
 use wasm_bindgen::prelude::*;
 use worker::{Delay, DurableObject, Env, Request, Response, Result, State, durable_object};
 
+use self::codex::Refreshing;
 use self::store::Store;
 use super::{encode, wake_in};
 use crate::context::Context;
@@ -49,6 +55,8 @@ pub struct UserSession {
     alarm: Cell<Option<Millis>>,
     /// Those who wait for the folded refusals to be written.
     folding: RefCell<Vec<oneshot::Sender<()>>>,
+    /// Those who wait for the refresh that is under way.
+    refreshing: Refreshing,
 }
 
 // A panic leaves `session` empty (see `receive`), and the rest is whole at every moment.
@@ -65,6 +73,7 @@ impl DurableObject for UserSession {
             session: RefCell::default(),
             alarm: Cell::default(),
             folding: RefCell::default(),
+            refreshing: Refreshing::default(),
         }
     }
 
@@ -73,8 +82,8 @@ impl DurableObject for UserSession {
         Response::error("Not Found", 404)
     }
 
-    /// Ends leases of which nothing was heard, and sends rows to D1. It doesn't fail: what could
-    /// not be done is due again later.
+    /// Ends leases of which nothing was heard, sends rows to D1, and polls for a sign-in. It doesn't
+    /// fail: what could not be done is due again later.
     async fn alarm(&self) -> Result<Response> {
         // It sets the next one itself when it is through, so nothing else has to until then.
         self.alarm.set(Some(Millis::MIN));
@@ -110,7 +119,8 @@ impl UserSession {
     /// What the alarm is for.
     async fn tend(&self) -> Result<()> {
         self.turn(|session, now| ((), session.expire(now)))?;
-        self.flush().await
+        let (flushed, polled) = join(self.flush(), self.poll()).await;
+        flushed.and(polled)
     }
 
     async fn answer(&self, message: &str) -> Result<String> {
@@ -152,6 +162,21 @@ impl UserSession {
             SessionMessage::Repair(repair) => {
                 encode::<Repair>(&self.turn(|session, now| session.repair(&repair, now))?)
             }
+            SessionMessage::KeepTokens(KeepTokens(tokens)) => {
+                encode::<KeepTokens>(&self.turn(|session, _| session.keep_tokens(tokens))?)
+            }
+            SessionMessage::ForgetTokens(ForgetTokens {}) => {
+                encode::<ForgetTokens>(&self.turn(|session, _| session.forget_tokens())?)
+            }
+            SessionMessage::FreshToken(message) => {
+                encode::<FreshToken>(&self.fresh_token(message).await?)
+            }
+            SessionMessage::BeginSignIn(BeginSignIn { user_id }) => {
+                encode::<BeginSignIn>(&self.begin_sign_in(user_id).await?)
+            }
+            SessionMessage::TellSignIn(TellSignIn { id }) => {
+                encode::<TellSignIn>(&self.tell_sign_in(&id)?)
+            }
         }
     }
 
@@ -159,12 +184,16 @@ impl UserSession {
         fault::strike(&message.entry.request_id, "panic-object");
         fault::linger(&message.entry.request_id, "slow-object").await;
         let limits = self.limits()?;
-        let (admission, is_folding) = self.turn(|session, now| {
+        let user_id = message.entry.user_id.clone();
+        let (mut admission, is_folding) = self.turn(|session, now| {
             let (admission, changes) = session.admit(message, limits, now);
             ((admission, session.is_folding()), changes)
         })?;
         if is_folding && matches!(admission, Admission::Refused(_)) {
             self.fold().await?;
+        }
+        if let Admission::Admitted(Permit { token: Some(token), .. }) = &mut admission {
+            self.reseal(&user_id, token)?;
         }
         Ok(admission)
     }
@@ -213,10 +242,11 @@ impl UserSession {
                 *held = Some(session);
             }
             let session = held.as_mut().ok_or("the session was not read")?;
-            if let Some(change) = session.observe(now) {
+            let moved = session.observe(now);
+            if !moved.is_empty() {
                 // The alarm was set by the clock as it was.
                 self.alarm.take();
-                self.store.apply(change)?;
+                self.apply(moved)?;
             }
             let (reply, changes) = decide(session, now);
             self.apply(changes)?;
@@ -253,6 +283,7 @@ impl UserSession {
         let settings = self.context.settings().map_err(|error| error.to_string())?;
         let rate = Rate { limit: settings.requests_per_minute, window: MINUTE };
         let in_flight = usize::try_from(settings.max_in_flight).unwrap_or(usize::MAX);
-        Ok(Limits { binding: settings.user_binding, rate, in_flight })
+        let (binding, needs_token) = (settings.user_binding, settings.sends_codex_tokens());
+        Ok(Limits { binding, rate, in_flight, needs_token })
     }
 }

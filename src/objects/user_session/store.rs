@@ -35,6 +35,8 @@ const SCHEMA: &[&str] = &["
 
 /// The name of the document that says who may speak for the user.
 const ACCESS: &str = "access";
+/// The name of the document that keeps the user's Codex session.
+const CODEX: &str = "codex";
 
 /// The object's storage.
 pub struct Store {
@@ -65,6 +67,7 @@ impl Store {
             flushed: self.number("select value from meta where name = 'flushed'")?,
             rows: self.rows::<JournalRow>(journal)?.into_iter().map(Into::into).collect(),
             access: self.document(ACCESS)?.unwrap_or_default(),
+            codex: self.document(CODEX)?.unwrap_or_default(),
             responses: self.rows::<ResponseRow>(responses)?.into_iter().map(Into::into).collect(),
         })
     }
@@ -116,6 +119,7 @@ impl Store {
                 vec![slot_value(slot), response_id.into(), session_key.into(), at.into()],
             ),
             Change::Access(access) => self.write_document(ACCESS, &access),
+            Change::Codex(codex) => self.write_document(CODEX, &codex),
             Change::ResetWindow(now) => self.write(
                 "update journal set admitted_at = admitted_at - ?1 where admitted_at > ?2",
                 vec![MINUTE.into(), (now - MINUTE).into()],

@@ -2,6 +2,7 @@
 
 use super::LEASE;
 use super::access::AccessRecord;
+use super::codex::CodexRecord;
 use super::responses::Remembered;
 use crate::clock::Millis;
 use crate::entry::{Entry, Outcome};
@@ -57,6 +58,8 @@ pub enum Change {
     Remember(usize, Remembered),
     /// Who may speak for the user now.
     Access(Box<AccessRecord>),
+    /// What is kept of the user's Codex session now.
+    Codex(Box<CodexRecord>),
     /// No admission before this moment counts in the window: each inside it is a minute earlier.
     ResetWindow(Millis),
 }
@@ -72,6 +75,8 @@ pub struct Stored {
     pub rows: Vec<StoredRow>,
     /// Who may speak for the user.
     pub access: AccessRecord,
+    /// What is kept of the user's Codex session.
+    pub codex: CodexRecord,
     /// The answers to continue from, by slot.
     pub responses: Vec<(usize, Remembered)>,
 }

@@ -5,12 +5,15 @@ use serde::{Deserialize, Serialize};
 use crate::entry::{Entry, Outcome};
 use crate::fingerprint::Fingerprint;
 use crate::session::access::{KeyRecord, Shown};
+use crate::session::codex::messages::{
+    BeginSignIn, ForgetTokens, FreshToken, KeepTokens, TellSignIn,
+};
+use crate::session::codex::{AccessToken, SignedOut};
 use crate::session::onboarding::{Claim, Enroll, IssueCode, WrongClaim};
 
 /// Every message that a user's object takes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "nearly every message is the largest")]
 pub enum SessionMessage {
     /// May this request go upstream?
     Admit(Admit),
@@ -38,6 +41,16 @@ pub enum SessionMessage {
     Describe(Describe),
     /// The operator mends something.
     Repair(Repair),
+    /// Codex tokens that the user brought.
+    KeepTokens(KeepTokens),
+    /// The user's Codex tokens are wanted no more.
+    ForgetTokens(ForgetTokens),
+    /// Is there a fresher token?
+    FreshToken(FreshToken),
+    /// The user wants to sign in.
+    BeginSignIn(BeginSignIn),
+    /// How far is the sign-in?
+    TellSignIn(TellSignIn),
 }
 
 /// Asks whether the caller is the user, and nothing else. The reply is a
@@ -115,6 +128,8 @@ pub struct Permit {
     pub session_key: Option<String>,
     /// Whether the caller's bearer becomes the user's own, if the upstream takes it.
     pub binds: bool,
+    /// The token that pays for the request, where one does.
+    pub token: Option<AccessToken>,
 }
 
 /// Why a request was refused.
@@ -138,6 +153,10 @@ pub enum Reason {
     UserIdBound,
     /// The operator has blocked the user.
     Blocked,
+    /// The user has never signed in for the token that pays.
+    NoCodexSession,
+    /// The user has to sign in anew for it.
+    CodexSessionExpired,
     /// The answer to continue from is not among those that this user may continue from.
     PreviousResponseNotFound,
     /// The window is full; one slot frees in so many milliseconds.
@@ -158,9 +177,20 @@ impl Reason {
             Self::MissingKey => (401, "missing_key"),
             Self::UserIdBound => (401, "user_id_bound"),
             Self::Blocked => (403, "user_blocked"),
+            Self::NoCodexSession => (401, "no_codex_session"),
+            Self::CodexSessionExpired => (401, "codex_session_expired"),
             Self::PreviousResponseNotFound => (400, "previous_response_not_found"),
             Self::RateLimited { .. } => (429, "rate_limit_exceeded"),
             Self::TooManyInFlight => (429, "concurrency_limit_exceeded"),
+        }
+    }
+}
+
+impl From<SignedOut> for Reason {
+    fn from(signed_out: SignedOut) -> Self {
+        match signed_out {
+            SignedOut::NoSession => Self::NoCodexSession,
+            SignedOut::SessionExpired => Self::CodexSessionExpired,
         }
     }
 }

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 
 use self::access::{AccessRecord, KeyRecord, Proof, Shown};
 pub use self::change::{Change, RowState, Stored, StoredRow};
+use self::codex::{CodexRecord, SignIn};
 use self::messages::{
     Admission, Admit, Permit, Reason, Refusal, Remember, Repair, Settle, Standing,
 };
@@ -42,6 +43,8 @@ pub struct Limits {
     pub rate: Rate,
     /// Requests that may run at once.
     pub in_flight: usize,
+    /// Whether a request is paid for with the user's Codex token.
+    pub needs_token: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -56,6 +59,7 @@ struct Lease {
 pub struct Session {
     clock: ClockWatch,
     access: AccessRecord,
+    codex: CodexRecord,
     window: SlidingWindow,
     leases: BTreeMap<String, Lease>,
     journal: Journal,
@@ -84,23 +88,30 @@ impl Session {
                 }
             }
         }
+        let mut codex = stored.codex;
+        let is_codex_ahead = codex.restore(now);
         let session = Self {
             clock: ClockWatch::new(now),
             access: stored.access,
+            codex,
             window,
             leases,
             journal: Journal::restore(stored.slots, stored.flushed, settled, now),
             refusals: RefusalLog::default(),
             responses: Responses::restore(stored.responses, now),
         };
-        (session, is_ahead.then_some(Change::NotAfter(now)).into_iter().collect())
+        let mut changes: Vec<_> = is_ahead.then_some(Change::NotAfter(now)).into_iter().collect();
+        if is_codex_ahead {
+            changes.push(session.codex_changed());
+        }
+        (session, changes)
     }
 
     /// Looks at the wall clock. Comes before every decision, and is where a step back is dealt with.
-    pub fn observe(&mut self, now: Millis) -> Option<Change> {
+    pub fn observe(&mut self, now: Millis) -> Vec<Change> {
         let step = self.clock.step_back(now);
         if step == 0 {
-            return None;
+            return Vec::new();
         }
         self.window.move_back(step);
         self.journal.move_back(step);
@@ -109,11 +120,15 @@ impl Session {
             lease.admitted_at -= step;
             lease.until -= step;
         }
-        Some(Change::MoveBack(step))
+        let mut changes = vec![Change::MoveBack(step)];
+        if self.codex.move_back(step) {
+            changes.push(self.codex_changed());
+        }
+        changes
     }
 
-    /// Decides on a request: proof, then a block, then what it continues from, then the window,
-    /// then the requests in flight. Only the last step takes anything.
+    /// Decides on a request: proof, then a block, then the token that pays, then what it continues
+    /// from, then the window, then the requests in flight. Only the last step takes anything.
     pub fn admit(
         &mut self,
         message: Admit,
@@ -161,7 +176,7 @@ impl Session {
     /// Whether the caller is the user.
     #[must_use]
     pub fn prove(&self, shown: &Shown, binding: UserBinding) -> Proof {
-        self.access.proof(shown, binding, false)
+        self.access.proof(shown, binding, self.codex.has_tokens())
     }
 
     /// Ends a lease with the outcome of its request. `false` where it had ended already.
@@ -215,11 +230,16 @@ impl Session {
         (is_changed, is_changed.then(|| self.access_changed()).into_iter().collect())
     }
 
-    /// Ends the leases of which nothing was heard for too long; their rows say `interrupted`.
+    /// Ends the leases of which nothing was heard for too long; their rows say `interrupted`. Ends
+    /// a sign-in whose codes are too old.
     pub fn expire(&mut self, now: Millis) -> Vec<Change> {
         let dead = self.leases.extract_if(.., |_, lease| lease.until <= now);
         let dead: Vec<_> = dead.map(|(_, lease)| lease).collect();
-        dead.iter().map(|lease| self.close(lease, None, now)).collect()
+        let mut changes: Vec<_> = dead.iter().map(|lease| self.close(lease, None, now)).collect();
+        if self.codex.expire(now) {
+            changes.push(self.codex_changed());
+        }
+        changes
     }
 
     /// Whether refusals wait to be folded into a row.
@@ -273,11 +293,12 @@ impl Session {
         ((), Vec::new())
     }
 
-    /// When the object has to wake by itself: to flush, or to end a lease.
+    /// When the object has to wake by itself: to flush, to end a lease, or for a sign-in.
     #[must_use]
     pub fn next_wake(&self) -> Option<Millis> {
         let lease = self.leases.values().map(|lease| lease.until).min();
-        [lease, self.journal.flush_due()].into_iter().flatten().min()
+        let sign_in = self.codex.sign_in().and_then(SignIn::next_wake);
+        [lease, self.journal.flush_due(), sign_in].into_iter().flatten().min()
     }
 
     fn access_changed(&self) -> Change {
@@ -295,6 +316,11 @@ impl Session {
         if self.access.blocked.is_some() {
             return Some(Reason::Blocked);
         }
+        if limits.needs_token
+            && let Err(signed_out) = self.codex.access(now)
+        {
+            return Some(signed_out.into());
+        }
         if let Some(id) = &message.previous_response_id
             && self.responses.session_of(id, now).is_none()
         {
@@ -308,12 +334,13 @@ impl Session {
     }
 
     fn permit(&mut self, message: &Admit, limits: Limits, now: Millis) -> Permit {
+        let token = self.codex.access(now).ok().filter(|_| limits.needs_token);
         let session_key = message
             .previous_response_id
             .as_deref()
             .and_then(|id| self.responses.session_of(id, now))
             .map(str::to_owned);
-        Permit { standing: self.standing(limits.rate, now), session_key, binds: false }
+        Permit { standing: self.standing(limits.rate, now), session_key, binds: false, token }
     }
 
     fn standing(&mut self, rate: Rate, now: Millis) -> Standing {

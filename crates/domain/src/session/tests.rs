@@ -11,12 +11,12 @@ use crate::window::MINUTE;
 
 const LIMITS: Limits = limits(3, 2);
 
-const fn limits(per_minute: u32, in_flight: usize) -> Limits {
+pub(super) const fn limits(per_minute: u32, in_flight: usize) -> Limits {
     let rate = Rate { limit: per_minute, window: MINUTE };
-    Limits { binding: UserBinding::Open, rate, in_flight }
+    Limits { binding: UserBinding::Open, rate, in_flight, needs_token: false }
 }
 
-fn admit(request_id: &str) -> Admit {
+pub(super) fn admit(request_id: &str) -> Admit {
     let (shown, entry) = (Shown::default(), entry(request_id));
     Admit { shown, vouched: false, previous_response_id: None, entry }
 }
@@ -29,7 +29,7 @@ fn with_keys(numbers: &[u8]) -> Shown {
     Shown { keys: numbers.iter().map(|number| key(*number)).collect(), bearer: None }
 }
 
-fn with_bearer(bearer: &str) -> Shown {
+pub(super) fn with_bearer(bearer: &str) -> Shown {
     Shown { keys: Vec::new(), bearer: Some(Fingerprint::of(bearer)) }
 }
 
@@ -42,7 +42,7 @@ fn record(number: u8) -> KeyRecord {
     KeyRecord { hash: key(number), label, created_at, last_use: None }
 }
 
-fn reason(admission: &Admission) -> Option<Reason> {
+pub(super) fn reason(admission: &Admission) -> Option<Reason> {
     match admission {
         Admission::Admitted(_) => None,
         Admission::Refused(refusal) => Some(refusal.reason),
@@ -94,6 +94,7 @@ impl Disk {
                 Change::Flushed(position) => self.stored.flushed = position,
                 Change::Remember(slot, answer) => self.stored.responses.push((slot, answer)),
                 Change::Access(access) => self.stored.access = *access,
+                Change::Codex(codex) => self.stored.codex = *codex,
                 Change::ResetWindow(now) => {
                     self.change_times(|t| if t > now - MINUTE { t - MINUTE } else { t }, |end| end);
                 }
@@ -151,7 +152,7 @@ fn the_window_comes_before_the_requests_in_flight() {
     let standing = Standing { limit: 3, remaining: 0, empty_in_ms: MINUTE, next_free_ms: 59_990 };
     assert_eq!(
         admission,
-        Admission::Admitted(Permit { standing, session_key: None, binds: false })
+        Admission::Admitted(Permit { standing, session_key: None, binds: false, token: None })
     );
     let full = Some(Reason::RateLimited { retry_after_ms: 59_990 });
     assert_eq!(reason(&session.admit(admit("e"), LIMITS, 10).0), full);
@@ -286,7 +287,7 @@ fn a_step_back_outlives_a_restart() {
     let hour = 60 * MINUTE;
     let (mut session, mut disk) = (Session::restore(Stored::default(), hour).0, Disk::default());
     disk.apply(session.admit(admit("a"), limits, hour).1);
-    disk.apply(session.observe(0).into_iter().collect());
+    disk.apply(session.observe(0));
     let wait = Some(Reason::RateLimited { retry_after_ms: MINUTE });
     assert_eq!(reason(&session.admit(admit("b"), limits, 0).0), wait);
     // The object is evicted while its user waits as it was told to.
@@ -375,8 +376,9 @@ fn the_wire_format_is_pinned() {
     }
 
     let standing = Standing { limit: 3, remaining: 0, empty_in_ms: 9, next_free_ms: 8 };
-    let admitted = Admission::Admitted(Permit { standing, session_key: None, binds: false });
-    let literal = r#"{"admitted":{"standing":{"limit":3,"remaining":0,"empty_in_ms":9,"next_free_ms":8},"session_key":null,"binds":false}}"#;
+    let admitted =
+        Admission::Admitted(Permit { standing, session_key: None, binds: false, token: None });
+    let literal = r#"{"admitted":{"standing":{"limit":3,"remaining":0,"empty_in_ms":9,"next_free_ms":8},"session_key":null,"binds":false,"token":null}}"#;
     assert_eq!(serde_json::to_string(&admitted).unwrap(), literal);
     let reason = Reason::RateLimited { retry_after_ms: 8 };
     let refused = Admission::Refused(Refusal { reason, standing: Some(standing) });
@@ -423,7 +425,7 @@ proptest! {
         let mut d1: (i64, Vec<Entry>) = (0, Vec::new());
         for (step, event) in events {
             now += step;
-            disk.apply(session.observe(now).into_iter().collect());
+            disk.apply(session.observe(now));
             let changes = match event {
                 Event::Admit => {
                     let request_id = format!("r{answered}");

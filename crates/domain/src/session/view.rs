@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Session;
 use super::access::{AccessRecord, KeyRecord};
+use super::codex::State;
 use crate::clock::{Millis, rfc3339};
 use crate::entry::Entry;
 use crate::window::Rate;
@@ -24,6 +25,8 @@ pub struct View {
     pub in_flight: usize,
     /// The gateway keys that are good.
     pub keys: Vec<KeyView>,
+    /// The Codex session.
+    pub codex: CodexView,
     /// The rows that D1 doesn't have yet.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub outbox: Option<OutboxView>,
@@ -68,6 +71,15 @@ pub struct KeyView {
     /// From where.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_used_ip_hash: Option<String>,
+}
+
+/// A Codex session, without its tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodexView {
+    /// What there is.
+    pub state: State,
+    /// When the access token ends, or the codes of the sign-in, RFC 3339.
+    pub expires_at: Option<String>,
 }
 
 /// How much waits for D1.
@@ -145,6 +157,7 @@ impl Session {
             (false, Some(_)) => Binding::FirstKey,
             (false, None) => Binding::Open,
         };
+        let codex = self.codex.describe(now);
         View {
             blocked: blocked.is_some(),
             blocked_reason: blocked.as_ref().and_then(|block| block.reason.clone()),
@@ -156,6 +169,7 @@ impl Session {
             },
             in_flight: self.leases.len(),
             keys: keys.iter().map(view_of).collect(),
+            codex: CodexView { state: codex.state, expires_at: codex.expires_at.map(rfc3339) },
             outbox: Some(OutboxView { depth: self.journal.backlog(), oldest_ms }),
             recent: rows.recent,
         }

@@ -8,7 +8,7 @@ use serde_json::json;
 use url::Url;
 
 use super::answer::Answer;
-use super::{Granted, NoTokens, Provider, Question, tokens_of};
+use super::{Granted, NoTokens, Provider, Question, Tokens, tokens_of};
 use crate::clock::Millis;
 use crate::secret::Secret;
 
@@ -91,7 +91,7 @@ pub struct DeviceCode {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Polled {
     /// The person has signed in.
-    Tokens(Granted),
+    Tokens(Tokens),
     /// The person has signed in; the tokens are to be asked for with this.
     Exchange(Question),
     /// The person hasn't decided yet.
@@ -219,7 +219,9 @@ impl Polled {
             Ok(Granted { refresh: None, .. }) => {
                 Self::Unusable("it gave no refresh token".to_owned())
             }
-            Ok(granted) => Self::Tokens(granted),
+            Ok(Granted { access, refresh: Some(refresh), lifetime }) => {
+                Self::Tokens(Tokens { access, refresh, lifetime })
+            }
             Err(NoTokens::Invalid) => Self::Expired,
             Err(NoTokens::Unavailable(problem)) => Self::Unusable(problem),
         }

@@ -77,6 +77,26 @@ pub struct Granted {
     pub lifetime: Millis,
 }
 
+/// A whole set of tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// The access token.
+    pub access: Secret<String>,
+    /// The refresh token.
+    pub refresh: Secret<String>,
+    /// For how long the access token is good.
+    pub lifetime: Millis,
+}
+
+impl Granted {
+    /// The set, with the refresh token from before where there is no new one.
+    #[must_use]
+    pub fn beside(self, refresh: Secret<String>) -> Tokens {
+        let Self { access, refresh: new, lifetime } = self;
+        Tokens { access, refresh: new.unwrap_or(refresh), lifetime }
+    }
+}
+
 /// Why there are no tokens. Its `Display` is for the operator, and holds nothing of the answer but
 /// its status and a known error's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

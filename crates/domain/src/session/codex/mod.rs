@@ -3,6 +3,8 @@
 //! Tokens are sealed here; nothing in this module can read them. Each set of tokens has a version,
 //! so that what was begun with one set is never written over another.
 
+mod decisions;
+pub mod messages;
 mod sign_in;
 #[cfg(test)]
 mod tests;
@@ -102,7 +104,7 @@ pub struct Description {
 }
 
 /// The states of a user's Codex session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// No tokens.
@@ -206,11 +208,10 @@ impl CodexRecord {
         is_current
     }
 
-    /// The tokens, where one of them isn't sealed with the key of now.
-    pub fn resealing(&self, is_current: impl Fn(&Sealed) -> bool) -> Option<&TokenRecord> {
-        let is_old =
-            |tokens: &&TokenRecord| !is_current(&tokens.access) || !is_current(&tokens.refresh);
-        self.tokens.as_ref().filter(is_old)
+    /// The tokens, good or not.
+    #[must_use]
+    pub const fn tokens(&self) -> Option<&TokenRecord> {
+        self.tokens.as_ref()
     }
 
     /// The same tokens, sealed with another key.

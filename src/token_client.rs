@@ -1,0 +1,65 @@
+//! Asking the provider of Codex tokens.
+
+use std::time::Duration;
+
+use domain::token_endpoint::Question;
+use futures::future::{Either, select};
+use futures::{TryStreamExt, pin_mut};
+use wasm_bindgen::JsCast;
+use wasm_streams::ReadableStream;
+use web_sys::{AbortController, AbortSignal, Headers, RequestInit, RequestRedirect};
+use worker::Delay;
+
+use crate::reply::set;
+use crate::upstream::body::append;
+use crate::upstream::exchange::fetch;
+
+/// How long an answer may take, to its end.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest answer that is read, in bytes.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// An answer: its status, and its body.
+pub type Answer = (u16, Vec<u8>);
+
+/// Asks, and waits for the whole answer. Redirects are not followed: the question holds secrets.
+///
+/// # Errors
+/// Why there is no answer, in words for the operator.
+pub async fn ask(question: &Question) -> Result<Answer, &'static str> {
+    let controller = AbortController::new().map_err(|_| "the runtime can't abort")?;
+    let answered = exchange(question, controller.signal());
+    pin_mut!(answered);
+    match select(answered, Delay::from(PATIENCE)).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(_) => {
+            controller.abort();
+            Err("it took too long")
+        }
+    }
+}
+
+async fn exchange(question: &Question, signal: AbortSignal) -> Result<Answer, &'static str> {
+    let headers = Headers::new().map_err(|_| "the runtime has no headers")?;
+    set(&headers, "content-type", question.content_type);
+    set(&headers, "accept", "application/json");
+    let init = RequestInit::new();
+    init.set_method("POST");
+    init.set_headers(&headers);
+    init.set_body(&question.body.expose().into());
+    init.set_signal(Some(&signal));
+    init.set_redirect(RequestRedirect::Manual);
+    // What the runtime says of a failure may hold the address, and so whatever is in it.
+    let response = fetch(&question.url, &init).await.map_err(|_| "it can't be reached")?;
+    let mut body = Vec::new();
+    if let Some(stream) = response.body() {
+        let mut chunks = ReadableStream::from_raw(stream).into_stream();
+        while let Some(chunk) = chunks.try_next().await.map_err(|_| "its answer broke off")? {
+            append(&mut body, chunk.unchecked_ref());
+            if body.len() > MAX_BODY_BYTES {
+                return Err("its answer is too long");
+            }
+        }
+    }
+    Ok((response.status(), body))
+}
