@@ -138,6 +138,12 @@ impl Gateway {
         Ok(gateway)
     }
 
+    /// Starts `serve` again on the same state, with other settings.
+    pub async fn restart_with(&mut self, options: Options) {
+        self.options = options;
+        self.restart().await;
+    }
+
     /// Starts `serve` again on the same state, with the same settings.
     ///
     /// # Panics

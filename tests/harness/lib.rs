@@ -17,6 +17,7 @@ pub mod distance;
 pub mod gateway;
 pub mod ledger;
 pub mod load;
+pub mod oauth;
 pub mod openclaw;
 pub mod openclaw_install;
 pub mod openclaw_provider;

@@ -16,6 +16,9 @@ mod binding;
 mod bodies;
 mod burst;
 mod clients;
+mod codex;
+mod codex_custody;
+mod codex_sign_in;
 mod costs;
 mod faults;
 mod hostile;
@@ -68,6 +71,9 @@ fn main() -> ExitCode {
         faults::tests(),
         hostile::tests(),
         clients::tests(),
+        codex::tests(),
+        codex_sign_in::tests(),
+        codex_custody::tests(),
         measures::tests(),
         openclaw::tests(),
         openclaw_conversations::tests(),

@@ -70,6 +70,7 @@ pub fn run(mut tests: Vec<Test>) -> ExitCode {
     let trials = tests.into_iter().map(|test| trial(test, &runtime, &seats)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     shared::stop();
+    crate::codex::stop();
     crate::openclaw::stop();
     if conclusion.has_failed() | redaction::conclude(arguments) {
         ExitCode::FAILURE

@@ -74,7 +74,8 @@ async fn no_secret_is_written_down_anywhere() {
     }
 }
 
-fn files_below(folder: &Path) -> Vec<PathBuf> {
+/// Every file below a folder.
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
         if entry.file_type().unwrap().is_dir() {
