@@ -159,9 +159,9 @@ async fn no_token_is_written_down_anywhere() {
     stage.gateway.restart().await;
     stage.provider.decide(&user_code, Verdict::Approved);
     loop {
-        let state = answer(stage.keyed(&bob, Method::GET, &path)).await;
-        let is_over = state.json()["state"] != "pending";
-        told.push(state);
+        let standing = answer(stage.keyed(&bob, Method::GET, &path)).await;
+        let is_over = standing.json()["state"] != "pending";
+        told.push(standing);
         if is_over {
             break;
         }
