@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::redaction::RUN;
 use crate::script::completion;
 
 /// What the gateway calls itself, unless a test says otherwise.
@@ -245,12 +246,13 @@ impl Book {
     fn secret(&mut self, kind: &str) -> String {
         self.issued += 1;
         let secret = format!("{kind}-{}-{:032x}", self.issued, fastrand::u128(..));
+        RUN.note(kind, &secret);
         self.secrets.push(secret.clone());
         secret
     }
 
     fn sign_in(&mut self, person: &str) -> Tokens {
-        let (access, refresh) = (self.secret("at"), self.secret("rt"));
+        let (access, refresh) = (self.secret("access-token"), self.secret("refresh-token"));
         let live = vec![access.clone()];
         let (issued, refresh_now) = (live.clone(), refresh.clone());
         let session = Session { issued, live, refresh: refresh_now, ..Session::default() };
@@ -266,7 +268,7 @@ impl Book {
     }
 
     fn refresh(&mut self, shown: &str) -> Response {
-        let (access, next) = (self.secret("at"), self.secret("rt"));
+        let (access, next) = (self.secret("access-token"), self.secret("refresh-token"));
         let Some(session) = self.holder_of(shown) else {
             return answer(400, &json!({"error": "invalid_grant"}));
         };
@@ -294,7 +296,7 @@ impl Book {
         if let Some(lie) = self.device_lie.clone() {
             return Err(lie);
         }
-        let device_code = self.secret("dc");
+        let device_code = self.secret("device-code");
         let user_code = format!("CODE-{:04}", self.issued);
         let (verdict, polls) = (Verdict::Pending, Vec::new());
         let sign_in = SignIn { device_code: device_code.clone(), verdict, polls };
