@@ -98,6 +98,8 @@ async fn a_key_can_be_changed() {
     let after = key_id(&file);
     assert_ne!(before, after, "it is sealed anew when it is used");
     stage.says(&ada).await.is(200);
+    let resealed = |line: &Value| line["event"] == "codex_reseal" && line["user_id"] == ada.name;
+    assert_eq!(stage.gateway.log().iter().filter(|line| resealed(line)).count(), 1, "once");
     let settings = keys(&stage, &second, "");
     stage.gateway.restart_with(settings).await;
     stage.says(&ada).await.is(200);

@@ -147,7 +147,9 @@ impl UserSession {
         });
         let Some((access, refresh)) = resealed else { return Ok(()) };
         token.sealed = access.clone();
-        self.turn(|session, _| session.resealed(access, refresh))
+        self.turn(|session, _| session.resealed(access, refresh))?;
+        desk.note("codex_reseal", "resealed");
+        Ok(())
     }
 
     /// Begins a sign-in, and gives the codes for it.

@@ -55,7 +55,8 @@ pub struct UserSession {
     alarm: Cell<Option<Millis>>,
     /// Those who wait for the folded refusals to be written.
     folding: RefCell<Vec<oneshot::Sender<()>>>,
-    /// Those who wait for the refresh that is under way.
+    /// Those who wait for the refresh that is under way. Not thrown away with the memory: a second
+    /// refresh beside it would show a refresh token that the first has spent.
     refreshing: Refreshing,
 }
 
