@@ -74,6 +74,9 @@ pub fn build(progress: &Progress, toolchain: &WasmToolchain, variant: Variant) -
             command.args(["--features", "fault-injection"]);
         }
         command.envs(toolchain.environment()?);
+        // worker-build builds the standard library too; this is the smaller of its two forms.
+        let features = "panic-unwind,optimize_for_size";
+        command.env("CARGO_UNSTABLE_BUILD_STD_FEATURES", features);
         command.env("WASM_BINDGEN_BIN", setup::build_tool(&WASM_BINDGEN));
         command.env("WASM_OPT_BIN", workspace::node_program("wasm-opt"));
         command.env("ESBUILD_BIN", workspace::node_program("esbuild"));
