@@ -21,7 +21,8 @@ setting() {
   if [ -z "$value" ] && [ -f "$file" ]; then
     value=$(tr -d '\r' <"$file" | sed -n "s/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}${name}[[:space:]]*=//p" | tail -n 1)
   fi
-  printf '%s' "$value" | sed -e 's/^[[:space:]]*//' -e 's/[[:space:]]*$//' -e 's/^"\(.*\)"$/\1/' -e "s/^'\(.*\)'\$/\1/"
+  printf '%s' "$value" | sed -e 's/^[[:space:]]*//' -e 's/[[:space:]]*$//' \
+    -e 's/^"\(.*\)"$/\1/' -e "s/^'\(.*\)'\$/\1/" -e 's/^[[:space:]]*//' -e 's/[[:space:]]*$//'
 }
 
 # The text of a member in a small JSON object; empty where it isn't there.

@@ -23,6 +23,7 @@ mod costs;
 mod faults;
 mod hostile;
 mod identity;
+mod kit;
 mod leaving;
 mod ledger;
 mod limits;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         clients::tests(),
         codex::tests(),
         codex_sign_in::tests(),
+        kit::tests(),
         codex_custody::tests(),
         measures::tests(),
         openclaw::tests(),
