@@ -2,6 +2,7 @@
 
 use domain::identifiers::InvalidUserId;
 use domain::identity::IdentityError;
+use domain::roster::RosterError;
 use domain::session::messages::Reason;
 use serde::Serialize;
 
@@ -67,6 +68,20 @@ pub enum Error {
     OperatorRequired,
     #[error("This gateway needs to know who you are. Set your USER_ID, or use your gateway key.")]
     AnonymousDisabled,
+    #[error(
+        "This code isn't right. Compare it letter by letter, check that the USER_ID is yours, or \
+         ask the operator for a new code."
+    )]
+    InvalidCode,
+    #[error(
+        "This code has been used. Your gateway key is where you used it; or ask the operator for a \
+         new code."
+    )]
+    CodeUsed,
+    #[error("This code is no longer good. Ask the operator for a new one.")]
+    CodeExpired,
+    #[error("{0}")]
+    InvalidRoster(#[from] RosterError),
     #[error("There is nothing at this address. Check the base URL and the path.")]
     NotFound,
     #[error("This address doesn't take {method} requests. Use {allow}.")]
@@ -131,7 +146,8 @@ impl Error {
             | Self::InvalidProjectId
             | Self::InvalidConversationId
             | Self::PreviousResponseNotFound
-            | Self::UpgradeUnsupported => 400,
+            | Self::UpgradeUnsupported
+            | Self::InvalidRoster(_) => 400,
             Self::MissingKey(_)
             | Self::InvalidKey
             | Self::UserIdBound
@@ -139,8 +155,9 @@ impl Error {
             | Self::CodexSessionExpired
             | Self::OperatorRequired => 401,
             Self::AnonymousDisabled | Self::UserBlocked => 403,
-            Self::NotFound => 404,
+            Self::NotFound | Self::InvalidCode => 404,
             Self::MethodNotAllowed { .. } => 405,
+            Self::CodeUsed | Self::CodeExpired => 410,
             Self::RequestTooLarge { .. } => 413,
             Self::RateLimitExceeded { .. }
             | Self::TooManyAttempts { .. }
@@ -175,6 +192,10 @@ impl Error {
             Self::TokenEndpointUnavailable => "token_endpoint_unavailable",
             Self::OperatorRequired => "operator_required",
             Self::AnonymousDisabled => "anonymous_disabled",
+            Self::InvalidCode => "invalid_code",
+            Self::CodeUsed => "code_used",
+            Self::CodeExpired => "code_expired",
+            Self::InvalidRoster(_) => "invalid_roster",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::RequestTooLarge { .. } => "request_too_large",

@@ -5,6 +5,7 @@
 //! refused, for a whole room may share one address.
 
 use domain::guesses::{Count, Counted, Counter};
+use domain::identifiers::UserId;
 use domain::keyed_hash::network_name;
 
 use crate::context::Context;
@@ -14,6 +15,10 @@ use crate::objects::call;
 
 /// Wrong operator's tokens a minute.
 const OPERATOR: u32 = 10;
+/// Wrong claim codes a minute, whoever they were for.
+const CLAIMS: u32 = 100;
+/// Wrong claim codes a minute for one user.
+const CLAIMS_OF_A_USER: u32 = 5;
 
 /// Lets a caller pass who has not proven to be the user, as often as the network may.
 ///
@@ -30,6 +35,19 @@ pub async fn vouch(incoming: &Incoming, context: &Context) -> Result<(), Error> 
 /// [`Error::TooManyAttempts`].
 pub async fn wrong_operator(incoming: &Incoming, context: &Context) -> Result<(), Error> {
     count(incoming, context, vec![(Counter::operator(), OPERATOR)]).await
+}
+
+/// Counts a wrong claim code.
+///
+/// # Errors
+/// [`Error::TooManyAttempts`].
+pub async fn wrong_claim(
+    incoming: &Incoming,
+    context: &Context,
+    user_id: &UserId,
+) -> Result<(), Error> {
+    let of_the_user = (Counter::claims_of(user_id), CLAIMS_OF_A_USER);
+    count(incoming, context, vec![(Counter::claims(), CLAIMS), of_the_user]).await
 }
 
 async fn count(

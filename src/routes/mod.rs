@@ -1,6 +1,7 @@
 //! THE route table: every path, its methods, and who may call it.
 
 mod caller;
+mod codes;
 mod cors;
 mod health;
 mod inference;
@@ -8,10 +9,12 @@ mod me;
 mod onboarding_codex;
 mod operator;
 mod ready;
+mod roster;
 
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
+use domain::session::messages::Repair;
 use futures::FutureExt;
 use matchit::Router;
 use web_sys::{Request, Response};
@@ -39,11 +42,19 @@ enum Handler {
     Ready,
     Inference,
     Me,
+    Claim,
     Codex,
     BeginSignIn,
     TellSignIn,
     ForgetCodexOf,
     MintKey,
+    RevokeKey,
+    IssueCode,
+    Block,
+    Unblock,
+    Unbind,
+    Reset,
+    ImportRoster,
 }
 
 /// A row of the table.
@@ -80,11 +91,19 @@ const ROUTES: &[Route] = &[
     row(ANY, "/u/:user_id/v1/", Access::User, Handler::Inference),
     row(ANY, "/u/:user_id/v1/*path", Access::User, Handler::Inference),
     row(GET, "/me", Access::User, Handler::Me),
+    row(POST, "/onboarding/claim", Access::Open, Handler::Claim),
     row(PUT_OR_DELETE, "/onboarding/codex", Access::User, Handler::Codex),
     row(POST, "/onboarding/codex/device", Access::User, Handler::BeginSignIn),
     row(GET, "/onboarding/codex/device/:id", Access::User, Handler::TellSignIn),
     row(DELETE, "/operator/api/users/:user_id/codex", Access::Operator, Handler::ForgetCodexOf),
     row(POST, "/operator/api/users/:user_id/keys", Access::Operator, Handler::MintKey),
+    row(DELETE, "/operator/api/users/:user_id/keys/:id", Access::Operator, Handler::RevokeKey),
+    row(POST, "/operator/api/users/:user_id/codes", Access::Operator, Handler::IssueCode),
+    row(POST, "/operator/api/users/:user_id/block", Access::Operator, Handler::Block),
+    row(POST, "/operator/api/users/:user_id/unblock", Access::Operator, Handler::Unblock),
+    row(POST, "/operator/api/users/:user_id/unbind", Access::Operator, Handler::Unbind),
+    row(POST, "/operator/api/users/:user_id/reset", Access::Operator, Handler::Reset),
+    row(POST, "/operator/api/roster", Access::Operator, Handler::ImportRoster),
 ];
 
 thread_local! {
@@ -149,6 +168,23 @@ async fn dispatch(incoming: &Incoming, context: &Context) -> Result<Response, Er
         return Err(Error::MethodNotAllowed { method, allow });
     }
     let parameter = |name| found.params.get(name).unwrap_or_default();
+    let named = Named { user_id: parameter("user_id"), id: parameter("id") };
+    handle(*handler, named, incoming, context).await
+}
+
+/// What a path names: a user, and something of the user's. Empty where it names none.
+struct Named<'a> {
+    user_id: &'a str,
+    id: &'a str,
+}
+
+async fn handle(
+    handler: Handler,
+    named: Named<'_>,
+    incoming: &Incoming,
+    context: &Context,
+) -> Result<Response, Error> {
+    let Named { user_id, id } = named;
     match handler {
         // GET has been answered before; this is HEAD.
         Handler::Health => Ok(health::answer()),
@@ -160,10 +196,18 @@ async fn dispatch(incoming: &Incoming, context: &Context) -> Result<Response, Er
         }
         Handler::Codex => onboarding_codex::forget(incoming, context).await,
         Handler::BeginSignIn => onboarding_codex::begin(incoming, context).await,
-        Handler::TellSignIn => onboarding_codex::tell(incoming, context, parameter("id")).await,
+        Handler::TellSignIn => onboarding_codex::tell(incoming, context, id).await,
         Handler::ForgetCodexOf => {
-            onboarding_codex::forget_as_operator(incoming, context, parameter("user_id")).await
+            onboarding_codex::forget_as_operator(incoming, context, user_id).await
         }
-        Handler::MintKey => operator::mint_key(incoming, context, parameter("user_id")).await,
+        Handler::Claim => codes::claim(incoming, context).await,
+        Handler::MintKey => operator::mint_key(incoming, context, user_id).await,
+        Handler::RevokeKey => operator::revoke_key(incoming, context, user_id, id).await,
+        Handler::IssueCode => codes::issue(incoming, context, user_id).await,
+        Handler::Block => operator::block(incoming, context, user_id).await,
+        Handler::Unblock => operator::repair(incoming, context, user_id, Repair::Unblock).await,
+        Handler::Unbind => operator::repair(incoming, context, user_id, Repair::Unbind).await,
+        Handler::Reset => operator::repair(incoming, context, user_id, Repair::ResetWindow).await,
+        Handler::ImportRoster => roster::import(incoming, context).await,
     }
 }

@@ -5,7 +5,8 @@ use domain::gateway_key;
 use domain::identifiers::UserId;
 use domain::identity::bearer_of;
 use domain::session::access::KeyRecord;
-use domain::session::messages::AddKey;
+use domain::session::messages::{AddKey, Repair};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use web_sys::Response;
 
@@ -18,7 +19,7 @@ use crate::{guessing, log, reply};
 
 /// Far more than any body that an operator sends here.
 const MAX_BODY_BYTES: u64 = 64 * 1024;
-const LONGEST_LABEL: usize = 64;
+const LONGEST_TEXT: usize = 64;
 
 /// Checks that the operator calls. Wrong tokens are counted; the right one is never refused.
 ///
@@ -63,11 +64,9 @@ pub async fn mint_key(
     context: &Context,
     user_id: &str,
 ) -> Result<Response, Error> {
-    let user_id = UserId::parse(user_id)?;
-    if user_id.is_anonymous() {
-        return Err(Error::InvalidUserId);
-    }
-    let label = read_label(&body::read(incoming, MAX_BODY_BYTES).await?)?;
+    let user_id = person(user_id)?;
+    let label = read_json::<NewKey>(incoming).await?.label.unwrap_or_default();
+    check_text(&label, "A label")?;
     let (key, hash) = gateway_key::mint(&user_id, &random_bytes());
     let created_at = rfc3339(incoming.arrived);
     let record = KeyRecord { hash: hash.clone(), label, created_at, last_use: None };
@@ -81,19 +80,86 @@ pub async fn mint_key(
     Ok(reply::json(201, &MintedKey { key: key.expose(), key_id, label, created_at }))
 }
 
-fn read_label(body: &[u8]) -> Result<String, Error> {
-    let invalid = |problem: String| Error::InvalidJson { problem };
-    let new_key: NewKey = if body.is_empty() {
-        NewKey::default()
-    } else {
-        serde_json::from_slice(body).map_err(|error| {
-            invalid(format!("This isn't the JSON that is expected here: {error}."))
-        })?
-    };
-    let label = new_key.label.unwrap_or_default();
-    if label.chars().count() > LONGEST_LABEL || label.chars().any(char::is_control) {
-        let problem = format!("A label has at most {LONGEST_LABEL} characters, on one line.");
-        return Err(invalid(problem));
+/// `DELETE /operator/api/users/{id}/keys/{key_id}`: 204.
+///
+/// # Errors
+/// [`Error::InvalidUserId`]; [`Error::NotFound`] where the user has no such key, so that nobody takes
+/// a slip of the pen for a key that is revoked.
+pub async fn revoke_key(
+    incoming: &Incoming,
+    context: &Context,
+    user_id: &str,
+    key_id: &str,
+) -> Result<Response, Error> {
+    let user_id = UserId::parse(user_id)?;
+    let revoke = Repair::RevokeKey { key_id: key_id.to_owned() };
+    if !call(context, user_id.as_str(), revoke).await? {
+        return Err(Error::NotFound);
     }
-    Ok(label)
+    log::early(incoming, 204, None);
+    Ok(reply::empty(204))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewBlock {
+    reason: Option<String>,
+}
+
+/// `POST /operator/api/users/{id}/block`: 204. The reason, if there is one, is for the operator.
+///
+/// # Errors
+/// [`Error::InvalidUserId`], [`Error::InvalidJson`].
+pub async fn block(
+    incoming: &Incoming,
+    context: &Context,
+    user_id: &str,
+) -> Result<Response, Error> {
+    let NewBlock { reason } = read_json(incoming).await?;
+    check_text(reason.as_deref().unwrap_or_default(), "A reason")?;
+    repair(incoming, context, user_id, Repair::Block { reason }).await
+}
+
+/// `POST /operator/api/users/{id}/unblock`, `/unbind` and `/reset`: 204, whether or not there was
+/// anything to mend.
+///
+/// # Errors
+/// [`Error::InvalidUserId`].
+pub async fn repair(
+    incoming: &Incoming,
+    context: &Context,
+    user_id: &str,
+    repair: Repair,
+) -> Result<Response, Error> {
+    let user_id = UserId::parse(user_id)?;
+    call(context, user_id.as_str(), repair).await?;
+    log::early(incoming, 204, None);
+    Ok(reply::empty(204))
+}
+
+/// A USER_ID that stands for one person, so not everyone's.
+pub(super) fn person(user_id: &str) -> Result<UserId, Error> {
+    let user_id = UserId::parse(user_id)?;
+    if user_id.is_anonymous() { Err(Error::InvalidUserId) } else { Ok(user_id) }
+}
+
+/// An operator's JSON; without a body, everything is as if left out.
+pub(super) async fn read_json<T: Default + DeserializeOwned>(
+    incoming: &Incoming,
+) -> Result<T, Error> {
+    let body = body::read(incoming, MAX_BODY_BYTES).await?;
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(&body).map_err(|error| Error::InvalidJson {
+        problem: format!("This isn't the JSON that is expected here: {error}."),
+    })
+}
+
+fn check_text(text: &str, what: &str) -> Result<(), Error> {
+    if text.chars().count() <= LONGEST_TEXT && !text.chars().any(char::is_control) {
+        return Ok(());
+    }
+    let problem = format!("{what} has at most {LONGEST_TEXT} characters, on one line.");
+    Err(Error::InvalidJson { problem })
 }

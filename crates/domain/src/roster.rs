@@ -56,6 +56,15 @@ impl Person {
     }
 }
 
+/// Someone on a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Where, counted from 1 as an editor does.
+    pub line: u64,
+    /// Who.
+    pub person: Person,
+}
+
 /// A list that can't be used. Each says what to do; none repeats what the list says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RosterError {
@@ -125,17 +134,16 @@ pub enum RosterError {
     },
 }
 
-/// Reads a list. Who is on it twice, with the same name and email, comes once.
+/// Reads a list. Namesakes are together, in the list's order; who is on it twice, with the same
+/// name and email, comes once.
 ///
 /// # Errors
 /// The first thing that is wrong with it.
-pub fn parse(list: &[u8]) -> Result<Vec<Person>, RosterError> {
+pub fn parse(list: &[u8]) -> Result<Vec<Vec<Listed>>, RosterError> {
     let list = list.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(list);
     let layout = SEPARATORS.iter().find_map(|separator| Layout::read(list, *separator));
     let layout = layout.ok_or_else(|| why_no_header(list))?;
-    let mut people: Vec<Person> = Vec::new();
-    // Everyone's line and place, by what their USER_IDs begin with.
-    let mut known: BTreeMap<String, Vec<(u64, usize)>> = BTreeMap::new();
+    let (mut people, mut count) = (BTreeMap::<String, Vec<Listed>>::new(), 0);
     let mut lines = Lines { list, at: 0, line: 1 };
     let mut reader = layout.reader(list);
     let mut record = ByteRecord::new();
@@ -143,24 +151,21 @@ pub fn parse(list: &[u8]) -> Result<Vec<Person>, RosterError> {
     while reader.read_byte_record(&mut record).unwrap_or(false) {
         let line = lines.of(record.position().map_or(0, csv::Position::byte));
         let Some(person) = layout.person(&record, line)? else { continue };
-        let namesakes = known.entry(base_of(&person.name)).or_default();
-        let mut is_known = false;
-        for (first, place) in namesakes.iter().copied() {
-            let Some(other) = people.get(place) else { continue };
-            if other.email.is_empty() || person.email.is_empty() {
-                return Err(RosterError::Namesakes { first, second: line });
-            }
-            is_known |= other.is(&person);
+        let namesakes = people.entry(base_of(&person.name)).or_default();
+        let is_vague = |other: &&Listed| other.person.email.is_empty() || person.email.is_empty();
+        if let Some(other) = namesakes.iter().find(is_vague) {
+            return Err(RosterError::Namesakes { first: other.line, second: line });
         }
-        if !is_known {
-            namesakes.push((line, people.len()));
-            people.push(person);
+        if namesakes.iter().any(|other| other.person.is(&person)) {
+            continue;
         }
-        if people.len() > MOST_PEOPLE {
+        namesakes.push(Listed { line, person });
+        count += 1;
+        if count > MOST_PEOPLE {
             return Err(RosterError::TooMany);
         }
     }
-    if people.is_empty() { Err(RosterError::Nobody) } else { Ok(people) }
+    if count == 0 { Err(RosterError::Nobody) } else { Ok(people.into_values().collect()) }
 }
 
 /// Finds the line that a record begins on, as an editor counts. The reader's own count takes empty

@@ -4,13 +4,15 @@ mod codex;
 
 use std::str::FromStr;
 
+use serde::Serialize;
 use url::Url;
 
 pub use self::codex::CodexSettings;
 use crate::secret::Secret;
 
 /// Whose credential pays for a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AuthMode {
     /// The one that the caller sends along.
     OpenAi,
