@@ -21,6 +21,7 @@ mod codex_custody;
 mod codex_sign_in;
 mod costs;
 mod faults;
+mod guesses;
 mod hostile;
 mod identity;
 mod kit;
@@ -29,6 +30,7 @@ mod ledger;
 mod limits;
 mod long;
 mod measures;
+mod onboarding;
 mod openclaw;
 mod openclaw_bodies;
 mod openclaw_conversations;
@@ -40,6 +42,7 @@ mod paths;
 mod proxying;
 mod redaction;
 mod report;
+mod roster;
 mod runner;
 mod secrets;
 mod shared;
@@ -57,6 +60,9 @@ fn main() -> ExitCode {
         identity::tests(),
         binding::tests(),
         operator::tests(),
+        onboarding::tests(),
+        roster::tests(),
+        guesses::tests(),
         proxying::tests(),
         report::tests(),
         bodies::tests(),
