@@ -1,6 +1,6 @@
 //! `ANY /v1/*` and `ANY /u/{user_id}/v1/*`: the story of one request.
 //!
-//! 1. Who is calling: path, headers and keys agree, and the binding allows it.
+//! 1. Who is calling, and for what: path, headers and keys agree, and the binding allows it.
 //! 2. What is to be sent: size, body, the upstream's rules. Until here nothing costs anything.
 //! 3. Admission by the user's object: 401, 403, 429, or a permit. A caller who has not proven to be
 //!    the user, where nobody else has either, needs room in its address's counter for that.
@@ -17,7 +17,7 @@ use domain::identity::Caller;
 use domain::path::{GatewayPath, gateway_path};
 use domain::session::access::Proof;
 use domain::session::messages::{Admission, Admit, Bind, Permit, Standing};
-use domain::settings::{Settings, UserBinding};
+use domain::settings::{Settings, UpstreamKind, UserBinding};
 use domain::{keyed_hash, model_list, rate_headers, upstream_policy};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::Response;
@@ -94,6 +94,7 @@ fn identify<'a>(incoming: &'a Incoming, settings: &Settings) -> Result<Asked<'a>
     if incoming.header("upgrade").is_some_and(|text| text.eq_ignore_ascii_case("websocket")) {
         return Err(Error::UpgradeUnsupported);
     }
+    check_path(&incoming.method, path.upstream, settings)?;
     let caller = caller::claimed(incoming, &path)?;
     check_binding(&caller, settings)?;
     let label = |name, error: Error| {
@@ -109,6 +110,22 @@ fn identify<'a>(incoming: &'a Incoming, settings: &Settings) -> Result<Asked<'a>
         project: project.unwrap_or_else(|| DEFAULT_PROJECT.to_owned()),
         conversation,
     })
+}
+
+/// What a real OpenClaw isn't reached at isn't there, whoever asks.
+fn check_path(method: &str, path: &str, settings: &Settings) -> Result<(), Error> {
+    if matches!(settings.upstream, UpstreamKind::Passthrough) {
+        return Ok(());
+    }
+    let methods = upstream_policy::agent_methods(path);
+    if methods.is_empty() {
+        return Err(Error::NotFound);
+    }
+    if !methods.contains(&method) {
+        let (method, allow) = (method.to_owned(), methods.join(", "));
+        return Err(Error::MethodNotAllowed { method, allow });
+    }
+    Ok(())
 }
 
 fn check_binding(caller: &Caller, settings: &Settings) -> Result<(), Error> {

@@ -65,7 +65,7 @@ impl Plan {
     /// Makes the plan, reading the body where that is needed.
     ///
     /// # Errors
-    /// What contract and upstream don't allow: a missing key, an unknown path, a bad body.
+    /// What contract and upstream don't allow: a missing key, an unknown model, a bad body.
     pub async fn make(asked: &Asked<'_>, settings: &Settings) -> Result<Self, Error> {
         let incoming = asked.incoming;
         let missing = || Error::NotConfigured("OPENCLAW_URL is missing".to_owned());
@@ -135,14 +135,6 @@ impl Plan {
         agent: &AgentSettings,
     ) -> Result<(), Error> {
         let Asked { incoming, caller, path, project, conversation } = asked;
-        let methods = upstream_policy::agent_methods(path);
-        if methods.is_empty() {
-            return Err(Error::NotFound);
-        }
-        if !methods.contains(&self.method.as_str()) {
-            let (method, allow) = (self.method.clone(), methods.join(", "));
-            return Err(Error::MethodNotAllowed { method, allow });
-        }
         set(&self.headers, "authorization", &format!("Bearer {}", agent.token.expose()));
         let default_model = agent.model.replace("{user}", caller.user_id.as_str());
         if self.method == "GET" {
