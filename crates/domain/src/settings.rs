@@ -77,7 +77,7 @@ pub struct Settings {
     pub upstream_access: Option<AccessCredential>,
     /// `USER_BINDING`.
     pub user_binding: UserBinding,
-    /// `ALLOW_ANONYMOUS`.
+    /// `ALLOW_ANONYMOUS`; only where callers pay with what they show.
     pub allow_anonymous: bool,
     /// `REQUESTS_PER_MINUTE`.
     pub requests_per_minute: u32,
@@ -181,8 +181,10 @@ impl Settings {
             Some("token") => UpstreamKind::Agent(agent_settings(&texts)?),
             Some(_) => return Err(wrong("UPSTREAM_AUTH", "must be `passthrough` or `token`")),
         };
-        // Everyone's name can hold no tokens.
-        let allow_anonymous = texts.flag("ALLOW_ANONYMOUS", true)? && auth_mode == AuthMode::OpenAi;
+        // Where a stored token pays, or the operator does, nobody is nobody.
+        let callers_pay =
+            auth_mode == AuthMode::OpenAi && matches!(upstream, UpstreamKind::Passthrough);
+        let allow_anonymous = texts.flag("ALLOW_ANONYMOUS", true)? && callers_pay;
         Ok(Self {
             auth_mode,
             codex: codex::read(&texts, auth_mode == AuthMode::Codex)?,
@@ -324,6 +326,8 @@ mod tests {
         assert_eq!(parse(&agent).unwrap_err().name, "OPENCLAW_GATEWAY_TOKEN");
         let half = [agent[0], agent[1], ("OPENCLAW_GATEWAY_TOKEN", "t")];
         assert_eq!(parse(&half).unwrap_err().name, "SESSION_KEY_SECRET");
+        let whole = [half[0], half[1], half[2], ("SESSION_KEY_SECRET", "s")];
+        assert!(!parse(&whole).unwrap().allow_anonymous, "the operator pays for nobody");
         for binding in ["open", "first-key", ""] {
             let unproven = [("UPSTREAM_AUTH", "token"), ("USER_BINDING", binding)];
             assert_eq!(parse(&unproven).unwrap_err().name, "USER_BINDING", "{binding}");
