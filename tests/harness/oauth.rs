@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request as AnyRequest, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::middleware::map_request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::{Value, json};
@@ -156,6 +157,7 @@ impl Provider {
             .route("/api/accounts/deviceauth/token", post(device_token))
             .fallback(upstream)
             .layer(DefaultBodyLimit::disable())
+            .layer(map_request(keep_url))
             .with_state(Arc::clone(&book));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { address, book, task }
@@ -322,6 +324,12 @@ impl Book {
     }
 }
 
+/// For the search at the end of the run.
+async fn keep_url(request: AnyRequest) -> AnyRequest {
+    RUN.keep_url(&request.uri().to_string());
+    request
+}
+
 /// The token endpoint, for each kind of grant.
 async fn token(State(book): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
     assert_eq!(headers[header::CONTENT_TYPE], "application/x-www-form-urlencoded");
@@ -405,6 +413,7 @@ async fn device_token(State(book): State<Shared>, body: Bytes) -> Response {
         return answer(403, &json!({"error": {"code": "deviceauth_authorization_unknown"}}));
     }
     let code = format!("code-of-{person}");
+    RUN.note("an authorization code", &code);
     answer(
         200,
         &json!({
