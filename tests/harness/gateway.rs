@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ pub struct Options {
     vars: Vec<(String, String)>,
     fault_injection: bool,
     no_operator: bool,
+    state: Option<PathBuf>,
 }
 
 impl Options {
@@ -57,6 +58,13 @@ impl Options {
     #[must_use]
     pub fn no_operator(mut self) -> Self {
         self.no_operator = true;
+        self
+    }
+
+    /// Begins with a copy of the state in this folder, which nobody uses.
+    #[must_use]
+    pub fn state(mut self, folder: &Path) -> Self {
+        self.state = Some(folder.to_owned());
         self
     }
 
@@ -133,6 +141,9 @@ impl Gateway {
             runtime: Mutex::default(),
             client: client(),
         };
+        if let Some(folder) = &gateway.options.state {
+            copy(folder, gateway.state.path()).unwrap();
+        }
         RUN.keep_log(&gateway.log);
         gateway.try_restart().await?;
         Ok(gateway)
@@ -290,6 +301,21 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Copies all that is in a folder.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            std::fs::create_dir(&target)?;
+            copy(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 /// A client that reuses connections, follows no redirect, and knows no proxy.

@@ -78,6 +78,8 @@ impl Seen {
 #[derive(Default)]
 struct Shared {
     scripts: Mutex<HashMap<u64, Vec<Script>>>,
+    /// What is played at a path where no script is named.
+    places: Mutex<HashMap<String, Script>>,
     requests: Mutex<Vec<(u64, Arc<Mutex<Seen>>)>>,
 }
 
@@ -121,6 +123,11 @@ impl Upstream {
         let id = known.len() as u64 + 1;
         known.insert(id, scripts);
         Route { id, shared: Arc::clone(&self.shared) }
+    }
+
+    /// Plays a script at a path, whenever no other is named.
+    pub fn place(&self, path: &str, script: Script) {
+        self.shared.places.lock().unwrap().insert(path.to_owned(), script);
     }
 
     /// Every request that came for no script: the default answer is a short chat completion.
@@ -187,13 +194,16 @@ impl Shared {
     }
 
     fn note(&self, id: u64, seen: Seen) -> (Arc<Mutex<Seen>>, Script) {
+        let path = seen.target.split('?').next().unwrap_or_default();
+        let placed = self.places.lock().unwrap().get(path).cloned();
         let seen = Arc::new(Mutex::new(seen));
         let mut requests = self.requests.lock().unwrap();
         let position = requests.iter().filter(|(script, _)| *script == id).count();
         requests.push((id, Arc::clone(&seen)));
         let scripts = self.scripts.lock().unwrap();
         let script = scripts.get(&id).and_then(|all| all.get(position).or(all.last()));
-        (seen, script.cloned().unwrap_or_else(|| Script::chat("hello", 3)))
+        let script = script.cloned().or(placed);
+        (seen, script.unwrap_or_else(|| Script::chat("hello", 3)))
     }
 }
 

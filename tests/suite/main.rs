@@ -29,6 +29,7 @@ mod leaving;
 mod ledger;
 mod limits;
 mod long;
+mod matrix;
 mod measures;
 mod onboarding;
 mod openclaw;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         onboarding::tests(),
         roster::tests(),
         guesses::tests(),
+        matrix::tests(),
         proxying::tests(),
         report::tests(),
         bodies::tests(),

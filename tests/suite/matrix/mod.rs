@@ -1,0 +1,212 @@
+//! Who may call what: every answer of `docs/who-may-call.md`, asked of the gateway.
+
+mod people;
+mod table;
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use futures::{StreamExt, stream};
+use gateway_tests::{Gateway, Options, Script, Upstream};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use self::people::{CHANGING, People, Shows};
+use self::table::{CREDENTIALS, Combination, OPERATOR, Table};
+use crate::answer::{Answer, answer};
+use crate::runner::Test;
+use crate::{shared, tests};
+
+/// How many gateways run at once, and how many requests at each.
+const GATEWAYS: usize = 3;
+const REQUESTS: usize = 6;
+
+pub fn tests() -> Vec<Test> {
+    tests![Ordinary:
+        the_page_is_about_every_route,
+        what_the_page_says_is_refused_does_not_start,
+        every_caller_gets_the_answer_on_the_page,
+    ]
+}
+
+async fn the_page_is_about_every_route() {
+    table::assert_complete(&Table::read());
+}
+
+async fn what_the_page_says_is_refused_does_not_start() {
+    let table = Table::read();
+    for refused in &table.refused {
+        let mut combinations = Combination::all();
+        combinations.retain(|combination| refused.is(*combination));
+        let mut every_way: Vec<Vec<(&str, &str)>> =
+            combinations.iter().map(|combination| combination.settings().to_vec()).collect();
+        // A row about other settings than those that a combination is made of.
+        let plain = refused.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        every_way.push(plain.collect());
+        for settings in every_way {
+            let options = settings
+                .iter()
+                .fold(agent(Options::new()), |options, (name, value)| options.var(name, *value));
+            let Err(said) = Gateway::try_start(options).await else {
+                panic!("it starts with {settings:?}");
+            };
+            // The command line has the names too: it is in the first two lines.
+            let said: String = said.lines().skip(2).collect();
+            assert!(said.contains(&format!("{} ", refused.names)), "{settings:?}: {said}");
+        }
+    }
+}
+
+async fn every_caller_gets_the_answer_on_the_page() {
+    let table = Table::read();
+    let upstream = Upstream::start().await;
+    let models = json!({ "object": "list", "data": [{ "id": "openclaw/default" }] });
+    upstream.place("/v1/models", Script::json(200, &models));
+    let codes = json!({
+        "device_code": format!("device-{:032x}", fastrand::u128(..)),
+        "user_code": "ABCD-1234",
+        "verification_uri": "https://provider.example/device",
+        "expires_in": 900,
+        "interval": 5,
+    });
+    upstream.place("/device", Script::json(200, &codes));
+    upstream.place("/token", Script::json(400, &json!({ "error": "authorization_pending" })));
+    // Some are bound to a bearer from a time when that was possible.
+    let earlier = Gateway::start(Options::new().upstream(upstream.url())).await;
+    people::bind_all(&earlier).await;
+    earlier.stop();
+
+    let mut stages = Vec::new();
+    for combination in table.combinations() {
+        let options = options(combination, &upstream.url()).state(earlier.state());
+        stages.push(play(combination, Gateway::start(options), &table));
+    }
+    let wrong: Vec<_> = stream::iter(stages).buffer_unordered(GATEWAYS).collect().await;
+    let wrong = wrong.concat();
+    assert!(wrong.is_empty(), "{} answers aren't on the page:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Settings that a real OpenClaw needs, and that nobody else minds.
+fn agent(options: Options) -> Options {
+    options
+        .var("OPENCLAW_GATEWAY_TOKEN", "openclaw-token-of-the-matrix")
+        .var("SESSION_KEY_SECRET", "session-key-secret-of-the-matrix")
+}
+
+fn options(combination: Combination, upstream: &str) -> Options {
+    let limits = ["REQUESTS_PER_MINUTE", "MAX_IN_FLIGHT", "UNPROVEN_PER_MINUTE"];
+    let options = limits.iter().fold(Options::new(), |options, name| options.var(name, "100000"));
+    let settings = combination.settings();
+    let options =
+        settings.iter().fold(agent(options), |options, (name, value)| options.var(name, *value));
+    options
+        .upstream(upstream)
+        .var("CODEX_DEVICE_URL", format!("{upstream}/device"))
+        .var("CODEX_TOKEN_URL", format!("{upstream}/token"))
+}
+
+/// Asks everything of a gateway of this combination, and says what differs from the page.
+async fn play(
+    combination: Combination,
+    starting: impl Future<Output = Gateway>,
+    table: &Table,
+) -> Vec<String> {
+    let gateway = &starting.await;
+    let mut people = HashMap::new();
+    for request in CHANGING.iter().chain(&[""]) {
+        people.insert(*request, People::gather(gateway, combination, request).await);
+    }
+    let of = |request: &str| people.get(request).unwrap_or(&people[""]);
+    let mut asked = Vec::new();
+    for group in &table.groups {
+        for (request, credential) in group.requests.iter().flat_map(|request| {
+            CREDENTIALS.iter().chain(&[OPERATOR]).map(move |credential| (request, *credential))
+        }) {
+            let Some(expected) = group.answer(combination, credential) else { continue };
+            let people = of(request);
+            for shows in people.show(credential) {
+                let question = Question { request, people, credential, shows, expected };
+                asked.push(question.check(gateway, combination));
+            }
+        }
+    }
+    let differences = stream::iter(asked).buffer_unordered(REQUESTS);
+    differences.filter_map(std::future::ready).collect().await
+}
+
+/// An answer as the page writes it.
+fn in_words(answer: &Answer) -> String {
+    match answer.status {
+        400.. => format!("{} {}", answer.status, answer.json()["error"]["code"].as_str().unwrap()),
+        status => status.to_string(),
+    }
+}
+
+/// One request, and what the page says of it.
+struct Question<'a> {
+    request: &'a str,
+    people: &'a People,
+    credential: &'static str,
+    shows: Shows,
+    expected: &'a str,
+}
+
+impl Question<'_> {
+    /// What differs from the page, if anything does.
+    async fn check(self, gateway: &Gateway, combination: Combination) -> Option<String> {
+        let answered = in_words(&self.ask(gateway).await);
+        let Self { request, credential, expected, .. } = self;
+        (answered != expected).then(|| {
+            format!("{combination}: {request}: {credential}: {answered}, the page says {expected}")
+        })
+    }
+
+    async fn ask(&self, gateway: &Gateway) -> Answer {
+        let (plain, special) = self.request.split_once(", ").unwrap_or((self.request, ""));
+        let (method, path) = plain.split_once(' ').unwrap();
+        let caller = self.shows.user.as_deref();
+        let is_named_in_path = path.starts_with("/u/");
+        // What the operator does is done to somebody who is nobody here.
+        let user = shared::user("target");
+        let named = if is_named_in_path { caller.unwrap_or("anonymous") } else { &user };
+        let mut path = path.replace("{user_id}", named);
+        if path.contains("{key_id}") {
+            path = path.replace("{key_id}", &gateway.mint_key(&user).await.key_id);
+        }
+        path = path.replace("{id}", self.people.sign_in_of(caller));
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let request = gateway.request(method.clone(), &path);
+        let request = match plain {
+            "PUT /onboarding/codex" => request.json(&people::tokens()),
+            "POST /onboarding/claim" => request.json(&claim(gateway, &user, special).await),
+            "POST /operator/api/roster" => {
+                let person = format!("name,email\n{user},{user}@example.com\n");
+                request.header("content-type", "text/csv").body(person)
+            }
+            _ if method == Method::POST => request.json(&json!({})),
+            _ => request,
+        };
+        answer(self.shows.put(request.header("cf-connecting-ip", address()), is_named_in_path))
+            .await
+    }
+}
+
+/// A claim of a user with its own code, or with somebody else's.
+async fn claim(gateway: &Gateway, user: &str, special: &str) -> Value {
+    let owner = match special {
+        "a good code" => user.to_owned(),
+        "a wrong code" => shared::user("owner"),
+        unknown => panic!("a claim with {unknown}?"),
+    };
+    let path = format!("/operator/api/users/{owner}/codes");
+    let made = answer(gateway.operator(Method::POST, &path).json(&json!({}))).await;
+    made.is(201);
+    json!({ "user_id": user, "code": made.json()["code"] })
+}
+
+/// An address, another one for every few requests: nobody is to be refused for having tried often.
+fn address() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    Ipv4Addr::from_bits((10 << 24) + NEXT.fetch_add(1, Ordering::Relaxed) / 4).to_string()
+}
