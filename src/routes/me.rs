@@ -1,4 +1,4 @@
-//! `GET /me`: a proven caller's own state.
+//! A user's state, live from its object: for the user at `/me`, and for the operator.
 
 use domain::identifiers::UserId;
 use domain::session::messages::Describe;
@@ -15,21 +15,34 @@ use crate::{log, reply};
 
 /// A user's state, and whose it is.
 #[derive(Serialize)]
-pub struct Named<'a> {
-    /// The user.
-    pub user_id: &'a UserId,
-    /// Its state.
+struct Named<'a> {
+    user_id: &'a UserId,
     #[serde(flatten)]
-    pub view: View,
+    view: View,
 }
 
-/// `GET /me`.
+/// `GET /me`: 200.
 ///
 /// # Errors
 /// Where the caller isn't proven.
 pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
-    let caller = caller::proven(incoming, context).await?;
-    let view = call(context, caller.user_id.as_str(), Describe {}).await?.for_the_user();
+    let user_id = caller::proven(incoming, context).await?.user_id;
+    let view = call(context, user_id.as_str(), Describe {}).await?.for_the_user();
     log::early(incoming, 200, None);
-    Ok(reply::json(200, &Named { user_id: &caller.user_id, view }))
+    Ok(reply::json(200, &Named { user_id: &user_id, view }))
+}
+
+/// `GET /operator/api/users/{id}`: 200, of a name that nobody has too.
+///
+/// # Errors
+/// [`Error::InvalidUserId`].
+pub async fn show(
+    incoming: &Incoming,
+    context: &Context,
+    user_id: &str,
+) -> Result<Response, Error> {
+    let user_id = UserId::parse(user_id)?;
+    let view = call(context, user_id.as_str(), Describe {}).await?;
+    log::early(incoming, 200, None);
+    Ok(reply::json(200, &Named { user_id: &user_id, view }))
 }

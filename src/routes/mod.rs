@@ -46,6 +46,7 @@ enum Handler {
     Codex,
     BeginSignIn,
     TellSignIn,
+    ShowUser,
     ForgetCodexOf,
     MintKey,
     RevokeKey,
@@ -95,6 +96,7 @@ const ROUTES: &[Route] = &[
     row(PUT_OR_DELETE, "/onboarding/codex", Access::User, Handler::Codex),
     row(POST, "/onboarding/codex/device", Access::User, Handler::BeginSignIn),
     row(GET, "/onboarding/codex/device/:id", Access::User, Handler::TellSignIn),
+    row(GET, "/operator/api/users/:user_id", Access::Operator, Handler::ShowUser),
     row(DELETE, "/operator/api/users/:user_id/codex", Access::Operator, Handler::ForgetCodexOf),
     row(POST, "/operator/api/users/:user_id/keys", Access::Operator, Handler::MintKey),
     row(DELETE, "/operator/api/users/:user_id/keys/:id", Access::Operator, Handler::RevokeKey),
@@ -197,6 +199,7 @@ async fn handle(
         Handler::Codex => onboarding_codex::forget(incoming, context).await,
         Handler::BeginSignIn => onboarding_codex::begin(incoming, context).await,
         Handler::TellSignIn => onboarding_codex::tell(incoming, context, id).await,
+        Handler::ShowUser => me::show(incoming, context, user_id).await,
         Handler::ForgetCodexOf => {
             onboarding_codex::forget_as_operator(incoming, context, user_id).await
         }

@@ -62,7 +62,7 @@ struct Terms {
 /// # Errors
 /// [`Error::InvalidRoster`], [`Error::RequestTooLarge`].
 pub async fn import(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
-    let namesakes = roster::parse(&body::read(incoming, MOST_BYTES).await?)?;
+    let namesakes = roster::parse(&body::read(incoming, MOST_BYTES).await?, decompose)?;
     let expires_at = incoming.arrived + DEFAULT_TTL_SECONDS * 1_000;
     let terms = Terms { expires_at, reissue: wants_reissue(&incoming.query) };
     let seated = stream::iter(namesakes).map(|people| seat_in_order(context, people, terms));
@@ -80,6 +80,11 @@ pub async fn import(incoming: &Incoming, context: &Context) -> Result<Response, 
     }
     log::early(incoming, 200, None);
     Ok(reply::json(200, &seats))
+}
+
+/// Takes letters and their accents apart.
+fn decompose(name: &str) -> String {
+    js_sys::JsString::from(name).normalize("NFD").into()
 }
 
 fn wants_reissue(query: &str) -> bool {
@@ -102,13 +107,13 @@ async fn seat_in_order(
 
 /// Gives a person the first place that isn't somebody else's.
 async fn seat(context: &Context, person: Person, terms: Terms) -> Result<Seat, Error> {
-    for user_id in candidates(&person.name) {
+    for user_id in candidates(&person.plain) {
         let code = ClaimCode::mint(random_bytes());
         let Terms { expires_at, reissue } = terms;
         let issue = IssueCode { hash: code.fingerprint(&user_id), expires_at };
         let message = Enroll { person: person.clone(), code: issue, reissue };
         if let Enrolled::Seated { has_code } = enroll(context, &user_id, message).await? {
-            let Person { name, email } = person;
+            let Person { name, email, .. } = person;
             return Ok(Seat { user_id, name, email, code: has_code.then(|| code.to_string()) });
         }
     }

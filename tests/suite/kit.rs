@@ -59,7 +59,8 @@ impl Kit {
                 if let Some(code) = line.strip_prefix("2. Type this code there:") {
                     tell.take().unwrap().send(code.trim().to_owned()).unwrap();
                 }
-                said += &format!("{line}\n");
+                said.push_str(&line);
+                said.push('\n');
             }
             child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
             (child.wait().unwrap().code(), said)

@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use csv::{ByteRecord, ReaderBuilder};
 use serde::{Deserialize, Serialize};
 
-use self::user_ids::base_of;
 pub use self::user_ids::candidates;
 
 /// People on a list, at most.
@@ -33,6 +32,8 @@ const SEPARATORS: [u8; 3] = [b',', b';', b'\t'];
 pub struct Person {
     /// As it was written, on one line.
     pub name: String,
+    /// The same in plain letters: what the person's USER_ID begins with.
+    pub plain: String,
     /// As it was written; empty where none is known.
     pub email: String,
 }
@@ -44,7 +45,7 @@ impl Person {
     pub fn is(&self, other: &Self) -> bool {
         let [ours, theirs] = [self, other].map(|person| person.email.to_lowercase());
         let is_same_email = ours == theirs || ours.is_empty() || theirs.is_empty();
-        is_same_email && base_of(&self.name) == base_of(&other.name)
+        is_same_email && self.plain == other.plain
     }
 
     /// Takes over how the same person is written now; an email that is missing takes none away.
@@ -134,12 +135,16 @@ pub enum RosterError {
     },
 }
 
-/// Reads a list. Namesakes are together, in the list's order; who is on it twice, with the same
+/// Reads a list. `decompose` takes letters and their accents apart (Unicode's form NFD), which the
+/// runtime does and whose tables would be a twentieth of the Wasm. Namesakes are together, in the list's order; who is on it twice, with the same
 /// name and email, comes once.
 ///
 /// # Errors
 /// The first thing that is wrong with it.
-pub fn parse(list: &[u8]) -> Result<Vec<Vec<Listed>>, RosterError> {
+pub fn parse(
+    list: &[u8],
+    decompose: impl Fn(&str) -> String,
+) -> Result<Vec<Vec<Listed>>, RosterError> {
     let list = list.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(list);
     let layout = SEPARATORS.iter().find_map(|separator| Layout::read(list, *separator));
     let layout = layout.ok_or_else(|| why_no_header(list))?;
@@ -150,8 +155,10 @@ pub fn parse(list: &[u8]) -> Result<Vec<Vec<Listed>>, RosterError> {
     // The reader neither fails to read bytes in memory, nor minds how many fields there are.
     while reader.read_byte_record(&mut record).unwrap_or(false) {
         let line = lines.of(record.position().map_or(0, csv::Position::byte));
-        let Some(person) = layout.person(&record, line)? else { continue };
-        let namesakes = people.entry(base_of(&person.name)).or_default();
+        let Some((name, email)) = layout.person(&record, line)? else { continue };
+        let plain = user_ids::plain(&decompose(&name));
+        let namesakes = people.entry(plain.clone()).or_default();
+        let person = Person { name, plain, email };
         let is_vague = |other: &&Listed| other.person.email.is_empty() || person.email.is_empty();
         if let Some(other) = namesakes.iter().find(is_vague) {
             return Err(RosterError::Namesakes { first: other.line, second: line });
@@ -238,8 +245,12 @@ impl Layout {
         builder.from_reader(list)
     }
 
-    /// Reads a line; `None` where there is nothing on it.
-    fn person(&self, record: &ByteRecord, line: u64) -> Result<Option<Person>, RosterError> {
+    /// Reads a line, name and email; `None` where there is nothing on it.
+    fn person(
+        &self,
+        record: &ByteRecord,
+        line: u64,
+    ) -> Result<Option<(String, String)>, RosterError> {
         let mut fields = Vec::new();
         for field in record {
             let field = std::str::from_utf8(field).map_err(|_| RosterError::NotUtf8 { line })?;
@@ -252,17 +263,17 @@ impl Layout {
             return Err(RosterError::ExtraColumn { line });
         }
         let field = |place| fields.get(place).cloned().unwrap_or_default();
-        let person = Person { name: field(self.name), email: field(self.email) };
-        if person.name.is_empty() {
+        let (name, email) = (field(self.name), field(self.email));
+        if name.is_empty() {
             return Err(RosterError::NoName { line });
         }
-        if person.name.chars().count() > LONGEST_NAME {
+        if name.chars().count() > LONGEST_NAME {
             return Err(RosterError::LongName { line });
         }
-        if !person.email.is_empty() && !looks_like_email(&person.email) {
+        if !email.is_empty() && !looks_like_email(&email) {
             return Err(RosterError::NotAnEmail { line });
         }
-        Ok(Some(person))
+        Ok(Some((name, email)))
     }
 }
 

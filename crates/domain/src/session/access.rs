@@ -267,7 +267,7 @@ mod tests {
         record.repair(&Repair::Block { reason: Some("a leaked key".to_owned()) });
         record.codes.push(CodeRecord::open(Fingerprint::of("sk-1"), 9));
         let (name, email) = ("Ada Lovelace".to_owned(), "ada@example.com".to_owned());
-        record.place = Some(Person { name, email });
+        record.place = Some(Person { name, plain: "ada-lovelace".to_owned(), email });
         let (k1, sk1) = (Fingerprint::of("k1"), Fingerprint::of("sk-1"));
         let literal = serde_json::json!({
             "reserved": true,
@@ -275,7 +275,8 @@ mod tests {
                 "last_use": { "at": 7, "ip_hash": null } }],
             "codes": [{ "hash": sk1, "expires_at": 9, "wrong": 0, "state": "open" }],
             "bound": sk1,
-            "place": { "name": "Ada Lovelace", "email": "ada@example.com" },
+            "place": { "name": "Ada Lovelace", "plain": "ada-lovelace",
+                "email": "ada@example.com" },
             "blocked": { "reason": "a leaked key" },
         });
         assert_eq!(serde_json::to_value(&record).unwrap(), literal);
