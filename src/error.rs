@@ -8,7 +8,12 @@ use serde::Serialize;
 
 /// What a caller hears who needs a gateway key and shows none.
 pub const GATEWAY_KEY_MISSING: &str = "Your gateway key is missing. Send it as `Authorization: \
-    Bearer ogk_…`, or as X-Gateway-Key beside your own API key.";
+    Bearer ogk_…`, or as X-Gateway-Key beside your own API key. If you have none, ask the operator \
+    for a code.";
+
+/// What a caller hears whose API key has not got an answer under this name yet.
+pub const NOBODY_YET: &str = "Nobody is known by this USER_ID and API key yet. Send one request with \
+    them first, or use your gateway key.";
 
 /// An error of the contract. Its `Display` is the message: what happened, and what to do next.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -104,6 +109,11 @@ pub enum Error {
     SignInTooSoon { retry_after_ms: i64 },
     #[error("Something went wrong in the gateway. Try again; if it stays so, tell the operator.")]
     Internal,
+    #[error(
+        "The list was not taken in whole. Send it again with ?reissue=true; codes that were given \
+         out before are void then."
+    )]
+    RosterUnfinished,
     #[error("The agent can't be reached right now. Try again in a minute, or tell the operator.")]
     UpstreamUnreachable,
     #[error(
@@ -163,7 +173,7 @@ impl Error {
             | Self::TooManyAttempts { .. }
             | Self::SignInTooSoon { .. }
             | Self::ConcurrencyLimitExceeded { .. } => 429,
-            Self::Internal => 500,
+            Self::Internal | Self::RosterUnfinished => 500,
             Self::UpstreamUnreachable | Self::UpstreamRedirect | Self::TokenEndpointUnavailable => {
                 502
             }
@@ -202,7 +212,7 @@ impl Error {
             Self::RateLimitExceeded { .. } => "rate_limit_exceeded",
             Self::TooManyAttempts { .. } | Self::SignInTooSoon { .. } => "too_many_attempts",
             Self::ConcurrencyLimitExceeded { .. } => "concurrency_limit_exceeded",
-            Self::Internal => "internal_error",
+            Self::Internal | Self::RosterUnfinished => "internal_error",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamRedirect => "upstream_redirect",
             Self::UpstreamTimeout => "upstream_timeout",

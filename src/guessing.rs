@@ -50,14 +50,22 @@ pub async fn wrong_claim(
     count(incoming, context, vec![(Counter::claims(), CLAIMS), of_the_user]).await
 }
 
+/// The name of the network that a request came from.
+///
+/// # Errors
+/// Where the settings can't be used.
+pub fn network(incoming: &Incoming, context: &Context) -> Result<String, Error> {
+    let settings = context.settings()?;
+    let address = incoming.header("cf-connecting-ip");
+    Ok(network_name(settings.ip_hash_pepper.as_ref(), address.as_deref()))
+}
+
 async fn count(
     incoming: &Incoming,
     context: &Context,
     counters: Vec<(Counter, u32)>,
 ) -> Result<(), Error> {
-    let settings = context.settings()?;
-    let address = incoming.header("cf-connecting-ip");
-    let network = network_name(settings.ip_hash_pepper.as_ref(), address.as_deref());
+    let network = network(incoming, context)?;
     match call(context, &network, Count { counters }).await? {
         Counted::Allowed => Ok(()),
         Counted::Over { retry_after_ms } => Err(Error::TooManyAttempts { retry_after_ms }),

@@ -39,7 +39,7 @@ pub fn early(incoming: &Incoming, status: u16, error_code: Option<&str>) {
     }
     // What is no path of ours may be anything, a key that was pasted into the wrong place too, and
     // so may be the USER_ID in a path.
-    let is_ours = !matches!(error_code, Some("not_found" | "invalid_path"));
+    let is_ours = !matches!(error_code, Some("not_found" | "invalid_path" | "invalid_user_id"));
     let path = gateway_path(&incoming.path).map_or(incoming.path.as_str(), |path| path.upstream);
     let line = Early {
         request_id: &incoming.request_id,

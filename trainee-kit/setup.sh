@@ -51,7 +51,7 @@ refused() {
 [ "$*" = "--auth codex" ] || fail 1 "Use: bash setup.sh --auth codex"
 command -v curl >/dev/null || fail 1 "This needs curl. Install it, then run this again."
 
-url=$(setting OPENCLAW_URL | sed -e 's#/*$##' -e 's#/v1$##')
+url=$(setting OPENCLAW_URL | sed -e 's#/*$##' -e 's#/v1$##' -e 's#/u/[^/]*$##')
 user_id=$(setting USER_ID | tr '[:upper:]' '[:lower:]')
 gateway_key=$(setting OPENCLAW_GATEWAY_KEY)
 own_key=$(setting OPENAI_API_KEY)

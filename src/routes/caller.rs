@@ -6,7 +6,7 @@ use domain::session::access::Proof;
 use domain::session::messages::Prove;
 
 use crate::context::Context;
-use crate::error::{Error, GATEWAY_KEY_MISSING};
+use crate::error::{Error, GATEWAY_KEY_MISSING, NOBODY_YET};
 use crate::incoming::Incoming;
 use crate::objects::call;
 
@@ -47,6 +47,6 @@ pub async fn proven(incoming: &Incoming, context: &Context) -> Result<Caller, Er
     }
     match prove(&caller, context).await? {
         Proof::Proven => Ok(caller),
-        _ => Err(Error::MissingKey(GATEWAY_KEY_MISSING)),
+        _ => Err(Error::MissingKey(NOBODY_YET)),
     }
 }

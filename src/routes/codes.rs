@@ -7,7 +7,7 @@ use domain::clock::rfc3339;
 use domain::gateway_key;
 use domain::identifiers::UserId;
 use domain::session::access::KeyRecord;
-use domain::session::onboarding::{Claim, Claimed, IssueCode, WrongClaim};
+use domain::session::onboarding::{Claim, Claimed, IssueCode};
 use domain::settings::AuthMode;
 use serde::{Deserialize, Serialize};
 use web_sys::Response;
@@ -60,7 +60,7 @@ pub async fn issue(
     let hash = code.fingerprint(&user_id);
     call(context, user_id.as_str(), IssueCode { hash, expires_at }).await?;
     log::early(incoming, 201, None);
-    let issued = IssuedCode { code: code.to_string(), expires_at: rfc3339(expires_at) };
+    let issued = IssuedCode { code: code.expose(), expires_at: rfc3339(expires_at) };
     Ok(reply::json(201, &issued))
 }
 
@@ -102,12 +102,12 @@ pub async fn claim(incoming: &Incoming, context: &Context) -> Result<Response, E
     let (key, hash) = gateway_key::mint(&user_id, &random_bytes());
     let (label, created_at) = (LABEL.to_owned(), rfc3339(incoming.arrived));
     let record = KeyRecord { hash: hash.clone(), label, created_at, last_use: None };
-    let claim = Claim { code: code.fingerprint(&user_id), key: record };
+    let network = guessing::network(incoming, context)?;
+    let claim = Claim { code: code.fingerprint(&user_id), key: record, network };
     match call(context, user_id.as_str(), claim).await? {
         Claimed::Redeemed => {}
         Claimed::Invalid => {
             guessing::wrong_claim(incoming, context, &user_id).await?;
-            call(context, user_id.as_str(), WrongClaim {}).await?;
             return Err(Error::InvalidCode);
         }
         Claimed::Used => return Err(Error::CodeUsed),

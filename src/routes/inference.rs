@@ -150,6 +150,7 @@ async fn prepare(
     // Strangers don't get to fill the isolate's memory.
     if body::may_be_large(asked.incoming)
         && caller::prove(&asked.caller, context).await? == Proof::Unproven
+        && settings.user_binding == UserBinding::FirstKey
     {
         guessing::vouch(asked.incoming, context).await?;
         vouched = true;

@@ -3,6 +3,8 @@
 //! `PUT` and `DELETE` need a gateway key. A sign-in by device code needs proof of any kind: it is how
 //! somebody who has worked with a key of their own becomes a Codex user, under the same USER_ID.
 
+use std::ops::RangeInclusive;
+
 use domain::clock::{Millis, rfc3339};
 use domain::custody::{Label, Purpose};
 use domain::identifiers::UserId;
@@ -28,6 +30,9 @@ use crate::{log, reply};
 /// Two tokens of the longest, and what is around them.
 const MAX_BODY_BYTES: u64 = 64 * 1024;
 
+/// The Unix seconds that an expiry may be: to the year 5138, which milliseconds are beyond.
+const EXPIRY: RangeInclusive<i64> = 0..=100_000_000_000;
+
 /// Tokens as somebody brings them. `account_id` is taken too, and not needed: the access token has
 /// it inside.
 #[derive(Deserialize)]
@@ -41,7 +46,8 @@ struct Brought {
 /// `PUT /onboarding/codex`: 204.
 ///
 /// # Errors
-/// Where no gateway key is shown; [`Error::InvalidJson`] for what are no tokens.
+/// Where no gateway key is shown, or the user is blocked; [`Error::InvalidJson`] for what are no
+/// tokens.
 pub async fn keep(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
     let user_id = keyed(incoming, context).await?;
     let settings = context.settings()?;
@@ -53,9 +59,11 @@ pub async fn keep(incoming: &Incoming, context: &Context) -> Result<Response, Er
     };
     let access = sealed(Purpose::Access, brought.access_token);
     let refresh = sealed(Purpose::Refresh, brought.refresh_token);
-    let expires_at = brought.expires_at.clamp(0, Millis::MAX / 1_000) * 1_000;
+    let expires_at = brought.expires_at * 1_000;
     let tokens = TokenRecord::new(access, refresh, expires_at);
-    call(context, user_id.as_str(), KeepTokens(tokens)).await?;
+    if !call(context, user_id.as_str(), KeepTokens(tokens)).await? {
+        return Err(Error::UserBlocked);
+    }
     Ok(done(incoming, 204))
 }
 
@@ -104,7 +112,7 @@ struct BegunBody<'a> {
 /// `POST /onboarding/codex/device`: 201 and what the person needs for signing in.
 ///
 /// # Errors
-/// Where the caller isn't proven; [`Error::SignInTooSoon`] where a sign-in was begun just now;
+/// Where the caller isn't proven, or is blocked; [`Error::SignInTooSoon`] where a sign-in was begun just now;
 /// [`Error::TokenEndpointUnavailable`] where the provider gives no codes.
 pub async fn begin(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
     let Caller { user_id, .. } = caller::proven(incoming, context).await?;
@@ -116,6 +124,7 @@ pub async fn begin(incoming: &Incoming, context: &Context) -> Result<Response, E
     let codes = match call(context, user_id.as_str(), message).await? {
         Begun::Codes(codes) => codes,
         Begun::TooSoon { retry_after_ms } => return Err(Error::SignInTooSoon { retry_after_ms }),
+        Begun::Blocked => return Err(Error::UserBlocked),
         Begun::Unavailable => return Err(Error::TokenEndpointUnavailable),
     };
     log::early(incoming, 201, None);
@@ -176,6 +185,9 @@ fn read(body: &[u8]) -> Result<Brought, Error> {
              expires_at is a number of Unix seconds.",
         )
     })?;
+    if !EXPIRY.contains(&brought.expires_at) {
+        return Err(invalid("expires_at is a number of Unix seconds, not of milliseconds."));
+    }
     if !is_token(&brought.access_token) || !is_token(&brought.refresh_token) {
         return Err(invalid("These aren't tokens: they have blanks or other unusual characters."));
     }

@@ -60,13 +60,15 @@ struct Terms {
 ///    becomes of D1; sending the list again makes up for it.
 ///
 /// # Errors
-/// [`Error::InvalidRoster`], [`Error::RequestTooLarge`].
+/// [`Error::InvalidRoster`], [`Error::RequestTooLarge`]; [`Error::RosterUnfinished`] where an object
+/// can't be reached, and with it the codes are lost that others gave.
 pub async fn import(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
     let namesakes = roster::parse(&body::read(incoming, MOST_BYTES).await?, decompose)?;
     let expires_at = incoming.arrived + DEFAULT_TTL_SECONDS * 1_000;
     let terms = Terms { expires_at, reissue: wants_reissue(&incoming.query) };
     let seated = stream::iter(namesakes).map(|people| seat_in_order(context, people, terms));
-    let seated: Vec<_> = seated.buffer_unordered(AT_ONCE).try_collect().await?;
+    let seated: Result<Vec<_>, _> = seated.buffer_unordered(AT_ONCE).try_collect().await;
+    let seated = seated.map_err(|_| Error::RosterUnfinished)?;
     let mut seats: Vec<_> = seated.into_iter().flatten().collect();
     seats.sort_by_key(|(line, _)| *line);
     let seats: Vec<_> = seats.into_iter().map(|(_, seat)| seat).collect();
@@ -114,7 +116,7 @@ async fn seat(context: &Context, person: Person, terms: Terms) -> Result<Seat, E
         let message = Enroll { person: person.clone(), code: issue, reissue };
         if let Enrolled::Seated { has_code } = enroll(context, &user_id, message).await? {
             let Person { name, email, .. } = person;
-            return Ok(Seat { user_id, name, email, code: has_code.then(|| code.to_string()) });
+            return Ok(Seat { user_id, name, email, code: has_code.then(|| code.expose()) });
         }
     }
     // There is always one more.

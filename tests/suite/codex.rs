@@ -208,6 +208,9 @@ async fn what_are_no_tokens_is_refused() {
         ("refresh_token", json!(null)),
         ("refresh_token", json!({"secret": "secret"})),
         ("expires_at", json!("secret")),
+        ("expires_at", json!(-1)),
+        ("expires_at", json!(1_795_242_216_000_i64)),
+        ("expires_at", json!(i64::MAX)),
     ] {
         let mut body = whole.clone();
         body[name] = wrong;
@@ -219,7 +222,7 @@ async fn what_are_no_tokens_is_refused() {
     let request = stage.keyed(&ada, Method::PUT, "/onboarding/codex").body("x".repeat(70_000));
     answer(request).await.refuses(413, "request_too_large");
     stage.says(&ada).await.is(200);
-    for (expires_at, asked) in [(i64::MAX, 0), (i64::MIN, 1)] {
+    for (expires_at, asked) in [(100_000_000_000_i64, 0), (0, 1)] {
         let body = json!({
             "access_token": ada.tokens.access, "refresh_token": ada.tokens.refresh,
             "expires_at": expires_at,

@@ -25,6 +25,8 @@ pub fn tests() -> Vec<Test> {
         a_provider_that_gives_no_codes_is_said_to_be_away,
         the_key_of_before_signs_in_and_stays_the_proof,
         without_a_key_to_seal_with_nobody_signs_in,
+        who_is_blocked_brings_no_token,
+        a_name_that_is_freed_comes_without_the_tokens_of_before,
     ]
 }
 
@@ -260,6 +262,43 @@ async fn the_key_of_before_signs_in_and_stays_the_proof() {
     stage.gateway.ledger().settled("ada", 4).await;
     let me = device(&stage, Method::GET, "/me", "sk-ada").await.json();
     assert_eq!((&me["binding"], &me["codex"]["state"]), (&"first-key".into(), &"ok".into()));
+}
+
+async fn who_is_blocked_brings_no_token() {
+    let stage = stage().await;
+    let ada = Keyed::new(&stage, "ada").await;
+    answer(stage.gateway.operator(Method::POST, "/operator/api/users/ada/block")).await.is(204);
+    answer(ada.request(Method::POST, DEVICE)).await.refuses(403, "user_blocked");
+    let tokens = serde_json::json!({ "access_token": "access-token-of-ada",
+        "refresh_token": "refresh-token-of-ada", "expires_at": 1_900_000_000 });
+    let put = ada.request(Method::PUT, "/onboarding/codex").json(&tokens);
+    answer(put).await.refuses(403, "user_blocked");
+    assert_eq!(ada.codex().await, "none", "but may look");
+}
+
+async fn a_name_that_is_freed_comes_without_the_tokens_of_before() {
+    let provider = Provider::start().await;
+    let byok = crate::shared::pair(Options::new()).await;
+    let first = options(&provider).upstream(byok.upstream.url()).var("AUTH_MODE", "openai");
+    let stage = Stage { gateway: Gateway::start(first).await, provider };
+    let by = |method, path: &str, bearer: &str| {
+        let request = stage.gateway.request(method, path).header("x-user-id", "ada");
+        request.bearer_auth(bearer)
+    };
+    let chat = |bearer: &str| {
+        by(Method::POST, "/v1/chat/completions", bearer).json(&chat_request("hi", false))
+    };
+    answer(chat("sk-eve")).await.is(200);
+    // Eve's sign-in is still under way when the operator frees the name.
+    let begun = answer(by(Method::POST, DEVICE, "sk-eve")).await.json();
+    answer(stage.gateway.operator(Method::POST, "/operator/api/users/ada/unbind")).await.is(204);
+    answer(chat("sk-ada")).await.is(200);
+    stage.provider.decide(text(&begun, "user_code"), Verdict::Approved);
+    let path = format!("{DEVICE}/{}", text(&begun, "id"));
+    answer(by(Method::GET, &path, "sk-ada")).await.refuses(404, "not_found");
+    sleep(Duration::from_secs(3)).await;
+    let me = answer(by(Method::GET, "/me", "sk-ada")).await.json();
+    assert_eq!((&me["binding"], &me["codex"]["state"]), (&"first-key".into(), &"none".into()));
 }
 
 async fn without_a_key_to_seal_with_nobody_signs_in() {

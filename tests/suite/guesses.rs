@@ -23,6 +23,8 @@ pub fn tests() -> Vec<Test> {
         strangers_share_their_addresss_minute,
         all_addresses_of_an_ipv6_network_are_one,
         fifty_wrong_claims_kill_a_code,
+        junk_shields_no_code_from_being_worn_out,
+        where_the_header_is_believed_nobody_is_counted,
     ];
     tests.extend(tests![Patient: a_network_leaves_nothing_behind]);
     tests.extend(tests![Alone: ten_thousand_guesses_admit_nobody_and_refuse_nobody_who_is_right]);
@@ -159,6 +161,32 @@ async fn fifty_wrong_claims_kill_a_code() {
     claim(gateway, &ada, &first, "10.1.4.100").await.refuses(410, "code_expired");
     let renewed = issue(gateway, &ada).await;
     claim(gateway, &ada, &renewed, "10.1.4.0").await.is(201);
+}
+
+async fn junk_shields_no_code_from_being_worn_out() {
+    let gateway = &shared::keyed().await.gateway;
+    let ada = user("ada");
+    let code = issue(gateway, &ada).await;
+    for number in 0..10 {
+        let address = format!("10.1.6.{number}");
+        for _ in 0..5 {
+            claim(gateway, &ada, "junk", &address).await.refuses(404, "invalid_code");
+        }
+        for _ in 0..5 {
+            is_over(&claim(gateway, &ada, WRONG, &address).await);
+        }
+    }
+    claim(gateway, &ada, &code, "10.1.6.100").await.refuses(410, "code_expired");
+}
+
+async fn where_the_header_is_believed_nobody_is_counted() {
+    let options = Options::new().var("USER_BINDING", "open").var("UNPROVEN_PER_MINUTE", "1");
+    let pair = shared::pair(options).await;
+    for _ in 0..3 {
+        let chunks = stream::iter([Ok::<_, std::io::Error>("{}")]);
+        let request = pair.gateway.request(Method::POST, "/u/ada/v1/files").bearer_auth("sk-1");
+        answer(request.body(reqwest::Body::wrap_stream(chunks))).await.is(200);
+    }
 }
 
 /// The databases of the objects of networks.

@@ -4,7 +4,6 @@
 //! for another. What is kept is its fingerprint together with the USER_ID, so that a code means
 //! something for one user alone. Only who holds a code that fits hears more than "invalid".
 
-use std::fmt;
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
@@ -64,17 +63,16 @@ impl ClaimCode {
         Fingerprint::of(&format!("{length}:{user_id}{LENGTH}:{canonical}"))
     }
 
-    fn canonical(&self) -> String {
-        self.0.iter().map(|symbol| char::from(*symbol)).collect()
-    }
-}
-
-/// Writes `ABCD-EFGH`.
-impl fmt::Display for ClaimCode {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The code as a person gets it: `ABCD-EFGH`.
+    #[must_use]
+    pub fn expose(&self) -> String {
         let canonical = self.canonical();
         let (left, right) = canonical.split_at(LENGTH / 2);
-        write!(formatter, "{left}-{right}")
+        format!("{left}-{right}")
+    }
+
+    fn canonical(&self) -> String {
+        self.0.iter().map(|symbol| char::from(*symbol)).collect()
     }
 }
 
@@ -174,14 +172,17 @@ pub fn use_up(codes: &mut [CodeRecord], shown: &Fingerprint) {
     }
 }
 
-/// Counts a wrong guess against every code that is good. `false` where there is none.
-pub fn count_wrong(codes: &mut [CodeRecord], now: Millis) -> bool {
-    let mut is_counted = false;
+/// Whether there is a code that may be guessed.
+#[must_use]
+pub fn is_any_good(codes: &[CodeRecord], now: Millis) -> bool {
+    codes.iter().any(|code| code.is_good(now))
+}
+
+/// Counts a wrong guess against every code that is good.
+pub fn count_wrong(codes: &mut [CodeRecord], now: Millis) {
     for code in codes.iter_mut().filter(|code| code.is_good(now)) {
         code.wrong += 1;
-        is_counted = true;
     }
-    is_counted
 }
 
 #[cfg(test)]

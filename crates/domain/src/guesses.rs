@@ -33,6 +33,12 @@ impl Counter {
         Self("claims".to_owned())
     }
 
+    /// Wrong claim codes from one network; a user's own object counts them, by their networks.
+    #[must_use]
+    pub fn claims_from(network: &str) -> Self {
+        Self(format!("from:{network}"))
+    }
+
     /// Wrong claim codes for one user.
     #[must_use]
     pub fn claims_of(user_id: &UserId) -> Self {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use crate::gateway_key;
+
 const LONGEST: usize = 64;
 
 /// A USER_ID: 1–64 of `a-z 0-9 . - _`, beginning with a letter or digit, folded to lower case.
@@ -20,13 +22,15 @@ pub const ANONYMOUS: &str = "anonymous";
 pub struct InvalidUserId;
 
 impl UserId {
-    /// Reads a USER_ID, folding upper case.
+    /// Reads a USER_ID, folding upper case. A gateway key in the place of one isn't taken for it:
+    /// it would be written down everywhere.
     ///
     /// # Errors
-    /// Where the text is empty, longer than 64, or has any other character.
+    /// Where the text is empty, longer than 64, has any other character, or begins like a key.
     pub fn parse(text: &str) -> Result<Self, InvalidUserId> {
         let folded = text.to_ascii_lowercase();
-        let begins_well = folded.starts_with(|first: char| first.is_ascii_alphanumeric());
+        let begins_well = folded.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && !gateway_key::looks_like_key(&folded);
         if begins_well && folded.len() <= LONGEST && folded.bytes().all(is_name_byte) {
             Ok(Self(folded))
         } else {
@@ -87,7 +91,7 @@ mod tests {
     fn a_user_id_is_folded_and_checked() {
         assert_eq!(UserId::parse("Ada.Love-lace_2").unwrap().as_str(), "ada.love-lace_2");
         for wrong in
-            ["", ".ada", "-ada", "_ada", "ada lovelace", "ädä", "a/b", "a\0", &"a".repeat(65)]
+            ["", ".ada", "_ada", "ada lovelace", "ädä", "a/b", "a\0", "OGK_ada_x", &"a".repeat(65)]
         {
             assert_eq!(UserId::parse(wrong), Err(InvalidUserId), "{wrong:?}");
         }

@@ -8,7 +8,6 @@ use crate::secret::Secret;
 use crate::session::access::Shown;
 
 /// What a request says of its caller. Empty headers count as absent.
-#[derive(Clone, Debug)]
 pub struct Claims<'a> {
     /// The identity in the path.
     pub path: &'a GatewayPath<'a>,

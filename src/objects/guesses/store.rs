@@ -36,10 +36,11 @@ impl Store {
 
     /// Writes the attempts.
     pub fn save(&self, attempts: &Attempts) -> Result<()> {
-        if !self.is_ready.replace(true) {
+        if !self.is_ready.get() {
             let create = "create table if not exists documents
                 (name text primary key, body text not null) without rowid";
             self.sql.exec(create, None)?;
+            self.is_ready.set(true);
         }
         let body = serde_json::to_string(attempts)?;
         let save = "insert or replace into documents values ('attempts', ?)";

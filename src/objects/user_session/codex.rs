@@ -154,6 +154,9 @@ impl UserSession {
 
     /// Begins a sign-in, and gives the codes for it.
     pub(super) async fn begin_sign_in(&self, user_id: UserId) -> Result<Begun> {
+        if self.turn(|session, _| (session.is_blocked(), Vec::new()))? {
+            return Ok(Begun::Blocked);
+        }
         if let Err(retry_after_ms) = self.turn(Session::begin_sign_in)? {
             return Ok(Begun::TooSoon { retry_after_ms });
         }
@@ -215,12 +218,13 @@ impl UserSession {
 
     /// What dealing with the provider for a user needs, if it can be had.
     fn desk<'a>(&self, user_id: &'a UserId) -> Option<Desk<'a>> {
-        let codex = self.context.settings().map(|settings| settings.codex.clone());
-        let desk = codex.ok().flatten().map(|codex| Desk { codex, user_id });
-        if desk.is_none() {
-            log::fault("no Codex tokens can be used", "TOKEN_ENCRYPTION_KEY is missing");
-        }
-        desk
+        let problem = match self.context.settings().map(|settings| settings.codex.clone()) {
+            Ok(Some(codex)) => return Some(Desk { codex, user_id }),
+            Ok(None) => "TOKEN_ENCRYPTION_KEY is missing".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        log::fault("no Codex tokens can be used", &problem);
+        None
     }
 }
 

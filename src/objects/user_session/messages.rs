@@ -9,7 +9,7 @@ use domain::session::messages::{
     AddKey, Admission, Admit, Bind, Describe, Prove, Remember, Renew, Repair, SessionMessage,
     Settle,
 };
-use domain::session::onboarding::{Claim, Claimed, Enroll, Enrolled, IssueCode, WrongClaim};
+use domain::session::onboarding::{Claim, Claimed, Enroll, Enrolled, IssueCode};
 use domain::session::view::View;
 
 use crate::objects::Message;
@@ -37,12 +37,11 @@ session_messages!(
     AddKey => bool,
     IssueCode => (),
     Claim => Claimed,
-    WrongClaim => bool,
     Enroll => Enrolled,
     Prove => Proof,
     Describe => View,
     Repair => bool,
-    KeepTokens => (),
+    KeepTokens => bool,
     ForgetTokens => bool,
     FreshToken => Fresh,
     BeginSignIn => Begun,

@@ -12,6 +12,7 @@ mod store;
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
+use std::pin::pin;
 use std::time::Duration;
 
 use domain::clock::Millis;
@@ -22,13 +23,13 @@ use domain::session::messages::{
     AddKey, Admission, Admit, Bind, Describe, Permit, Prove, Remember, Renew, Repair,
     SessionMessage, Settle,
 };
-use domain::session::onboarding::{Claim, Enroll, IssueCode, WrongClaim};
+use domain::session::onboarding::{Claim, Enroll, IssueCode};
 use domain::session::view::View;
 use domain::session::{Change, Limits, Session};
 use domain::window::{MINUTE, Rate};
 use futures::FutureExt;
 use futures::channel::oneshot;
-use futures::future::join;
+use futures::future::{Either, select};
 use wasm_bindgen::prelude::*;
 use worker::{Delay, DurableObject, Env, Request, Response, Result, State, durable_object};
 
@@ -41,6 +42,9 @@ use crate::{clock, fault, log};
 /// How long refusals beyond the first hundred a minute wait for each other, to be written as one
 /// row rather than one each. They are answered once that row is durable.
 const FOLDING: Duration = Duration::from_millis(250);
+
+/// How often rows are sent to D1 while a sign-in is being polled for.
+const FLUSHING: Duration = Duration::from_millis(500);
 
 /// The object of one USER_ID.
 #[durable_object(alarm)]
@@ -120,8 +124,15 @@ impl UserSession {
     /// What the alarm is for.
     async fn tend(&self) -> Result<()> {
         self.turn(|session, now| ((), session.expire(now)))?;
-        let (flushed, polled) = join(self.flush(), self.poll()).await;
-        flushed.and(polled)
+        let mut polled = pin!(self.poll());
+        loop {
+            self.flush().await?;
+            // A provider that takes its time keeps nobody's rows from D1.
+            match select(polled, Delay::from(FLUSHING)).await {
+                Either::Left((polled, _)) => return polled,
+                Either::Right(((), still_polling)) => polled = still_polling,
+            }
+        }
     }
 
     async fn answer(&self, message: &str) -> Result<String> {
@@ -152,9 +163,6 @@ impl UserSession {
             }
             SessionMessage::Claim(message) => {
                 encode::<Claim>(&self.turn(|session, now| session.claim(message, now))?)
-            }
-            SessionMessage::WrongClaim(WrongClaim {}) => {
-                encode::<WrongClaim>(&self.turn(Session::wrong_claim)?)
             }
             SessionMessage::Enroll(message) => {
                 encode::<Enroll>(&self.turn(|session, _| session.enroll(message))?)

@@ -9,7 +9,7 @@ use crate::session::codex::messages::{
     BeginSignIn, ForgetTokens, FreshToken, KeepTokens, TellSignIn,
 };
 use crate::session::codex::{AccessToken, SignedOut};
-use crate::session::onboarding::{Claim, Enroll, IssueCode, WrongClaim};
+use crate::session::onboarding::{Claim, Enroll, IssueCode};
 
 /// Every message that a user's object takes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,8 +31,6 @@ pub enum SessionMessage {
     IssueCode(IssueCode),
     /// Somebody shows a claim code.
     Claim(Claim),
-    /// A claim was a guess.
-    WrongClaim(WrongClaim),
     /// A person is on the roster.
     Enroll(Enroll),
     /// Is the caller the user?

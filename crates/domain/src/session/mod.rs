@@ -26,6 +26,7 @@ pub use self::responses::{Remembered, Responses};
 use crate::clock::{ClockWatch, Millis};
 use crate::entry::{Entry, Outcome};
 use crate::fingerprint::Fingerprint;
+use crate::guesses::Guesses;
 use crate::journal::{Journal, Settled};
 use crate::refusals::RefusalLog;
 use crate::settings::UserBinding;
@@ -59,6 +60,8 @@ struct Lease {
 pub struct Session {
     clock: ClockWatch,
     access: AccessRecord,
+    /// Wrong claims of the last minute, by network; in memory alone.
+    wrong_claims: Guesses,
     codex: CodexRecord,
     window: SlidingWindow,
     leases: BTreeMap<String, Lease>,
@@ -93,6 +96,7 @@ impl Session {
         let session = Self {
             clock: ClockWatch::new(now),
             access: stored.access,
+            wrong_claims: Guesses::restore(Vec::new(), now),
             codex,
             window,
             leases,
@@ -155,7 +159,10 @@ impl Session {
             return (Admission::Unproven, changes);
         }
         if let Some(reason) = self.reason_to_refuse(&message, limits, now) {
-            changes.extend(self.log_refusal(message.entry, reason, now));
+            // Who never had a token, and isn't known otherwise, is a name that somebody made up.
+            if reason != Reason::NoCodexSession || self.access.is_known() {
+                changes.extend(self.log_refusal(message.entry, reason, now));
+            }
             let standing = Some(self.standing(limits.rate, now));
             return (Admission::Refused(Refusal { reason, standing }), changes);
         }
@@ -226,8 +233,13 @@ impl Session {
             self.journal.age_admissions(MINUTE);
             return (true, vec![Change::ResetWindow(now)]);
         }
+        let is_strangers = self.is_first_comers();
         let is_changed = self.access.repair(repair);
-        (is_changed, is_changed.then(|| self.access_changed()).into_iter().collect())
+        let mut changes: Vec<_> = is_changed.then(|| self.access_changed()).into_iter().collect();
+        if *repair == Repair::Unbind && is_strangers {
+            changes.extend(self.forget_tokens().1);
+        }
+        (is_changed, changes)
     }
 
     /// Ends the leases of which nothing was heard for too long; their rows say `interrupted`. Ends

@@ -7,7 +7,11 @@ use super::{Change, Session};
 use crate::claim_code::{self, CodeRecord, Worth};
 use crate::clock::Millis;
 use crate::fingerprint::Fingerprint;
+use crate::guesses::{Count, Counted, Counter};
 use crate::roster::Person;
+
+/// Wrong guesses a minute and network that count against a user's codes.
+const COUNTED_GUESSES: u32 = 5;
 
 /// Adds a claim code.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,6 +29,8 @@ pub struct Claim {
     pub code: Fingerprint,
     /// The key to be added.
     pub key: KeyRecord,
+    /// Where the code was typed, hashed: the network's name.
+    pub network: String,
 }
 
 /// The reply to [`Claim`].
@@ -44,11 +50,6 @@ pub enum Claimed {
     /// The code is good and stays so: there is a key of the same id. To be tried with another.
     KeyTaken,
 }
-
-/// Says that a claim was a guess, to be counted against the user's codes. The reply is whether
-/// there was any to count against.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct WrongClaim {}
 
 /// Gives a person this USER_ID's place on the roster, and a code to whoever is new there.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -128,14 +129,31 @@ impl Session {
         self.change_access(|access| access.issue(message))
     }
 
-    /// Redeems a claim code for a key.
+    /// Redeems a claim code for a key. A wrong one counts against the codes that are good, a few
+    /// times a minute and network: a code dies of patient guessing, and not of a flood.
     pub fn claim(&mut self, message: Claim, now: Millis) -> (Claimed, Vec<Change>) {
-        self.change_access(|access| access.claim(message, now))
+        let counters = vec![(Counter::claims_from(&message.network), COUNTED_GUESSES)];
+        let is_strangers = self.is_first_comers();
+        let (claimed, mut changes) = self.change_access(|access| access.claim(message, now));
+        match claimed {
+            Claimed::Redeemed if is_strangers => changes.extend(self.forget_tokens().1),
+            Claimed::Invalid
+                if claim_code::is_any_good(&self.access.codes, now)
+                    && self.wrong_claims.count(&Count { counters }, now) == Counted::Allowed =>
+            {
+                claim_code::count_wrong(&mut self.access.codes, now);
+                changes.push(self.access_changed());
+            }
+            _ => {}
+        }
+        (claimed, changes)
     }
 
-    /// Counts a wrong guess at the user's codes. `true` where there was any to count against.
-    pub fn wrong_claim(&mut self, now: Millis) -> (bool, Vec<Change>) {
-        self.change_access(|access| claim_code::count_wrong(&mut access.codes, now))
+    /// Whether all that there is here came by a bearer that merely came first. Whoever the operator
+    /// then gives the USER_ID to may be somebody else, who must neither spend that one's tokens nor
+    /// send words to that one's account.
+    pub(super) const fn is_first_comers(&self) -> bool {
+        self.access.bound.is_some() && self.access.keys.is_empty()
     }
 
     /// Gives a person the place on the roster.

@@ -12,10 +12,19 @@ impl Session {
         &self.codex
     }
 
-    /// Keeps tokens that the user brought.
-    pub fn keep_tokens(&mut self, tokens: TokenRecord) -> ((), Vec<Change>) {
+    /// Whether the operator has blocked the user.
+    #[must_use]
+    pub const fn is_blocked(&self) -> bool {
+        self.access.blocked.is_some()
+    }
+
+    /// Keeps tokens that the user brought. `false` for a blocked user.
+    pub fn keep_tokens(&mut self, tokens: TokenRecord) -> (bool, Vec<Change>) {
+        if self.is_blocked() {
+            return (false, Vec::new());
+        }
         self.codex.keep(tokens);
-        ((), vec![self.codex_changed()])
+        (true, vec![self.codex_changed()])
     }
 
     /// Forgets tokens and sign-in. Says whether there were any.

@@ -7,7 +7,8 @@ use crate::clock::Millis;
 use crate::identifiers::UserId;
 use crate::session::messages::Reason;
 
-/// Keeps tokens that the user brought, sealed already.
+/// Keeps tokens that the user brought, sealed already. The reply is whether they are kept: a blocked
+/// user's aren't.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct KeepTokens(pub TokenRecord);
@@ -57,6 +58,8 @@ pub enum Begun {
     },
     /// The provider gave no codes.
     Unavailable,
+    /// The user is blocked.
+    Blocked,
 }
 
 /// What a person needs for signing in.

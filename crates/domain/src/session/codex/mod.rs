@@ -7,7 +7,7 @@ mod decisions;
 pub mod messages;
 mod sign_in;
 #[cfg(test)]
-mod tests;
+pub(in crate::session) mod tests;
 
 use serde::{Deserialize, Serialize};
 

@@ -8,13 +8,13 @@ use crate::secret::Secret;
 
 const HOUR: Millis = 3_600_000;
 
-pub(super) fn sealed(text: &str) -> Sealed {
+pub(in crate::session) fn sealed(text: &str) -> Sealed {
     let owner = UserId::parse("ada").unwrap();
     let label = Label { purpose: Purpose::Access, owner: &owner };
     ring(OLD, None).seal(label, &Secret::new(text.to_owned()), [0; 12])
 }
 
-pub(super) fn tokens(name: &str, expires_at: Millis) -> TokenRecord {
+pub(in crate::session) fn tokens(name: &str, expires_at: Millis) -> TokenRecord {
     TokenRecord::new(sealed(name), sealed(&format!("refresh-{name}")), expires_at)
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::session::Stored;
 use crate::session::access::Shown;
+use crate::session::codex::tests::tokens;
 use crate::session::messages::{Repair, SessionMessage};
 use crate::settings::UserBinding;
 
@@ -16,7 +17,7 @@ fn key(secret: &str) -> KeyRecord {
 }
 
 fn claim(code: &str, new_key: &str) -> Claim {
-    Claim { code: Fingerprint::of(code), key: key(new_key) }
+    Claim { code: Fingerprint::of(code), key: key(new_key), network: "n1".to_owned() }
 }
 
 fn enroll(name: &str, email: &str, new_code: &str) -> Enroll {
@@ -26,7 +27,7 @@ fn enroll(name: &str, email: &str, new_code: &str) -> Enroll {
 }
 
 /// A session, and what its changes would leave on the disk.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct User {
     session: Option<Session>,
     stored: Stored,
@@ -40,8 +41,11 @@ impl User {
         let (reply, changes) = decide(session);
         let is_written = !changes.is_empty();
         for change in changes {
-            let Change::Access(access) = change else { panic!("{change:?}") };
-            self.stored.access = *access;
+            match change {
+                Change::Access(access) => self.stored.access = *access,
+                Change::Codex(codex) => self.stored.codex = *codex,
+                other => panic!("{other:?}"),
+            }
         }
         assert_eq!(session.access, self.stored.access, "memory ran ahead of the disk");
         (reply, is_written)
@@ -89,6 +93,34 @@ fn a_code_ends_a_binding_and_prevents_a_new_one() {
 }
 
 #[test]
+fn nobody_takes_over_the_tokens_of_who_came_first() {
+    let unbind = |user: &mut User| user.turn(|session| session.repair(&Repair::Unbind, 0)).0;
+    let claim = |user: &mut User| user.claim("c1", "k1") == Claimed::Redeemed;
+    for give_away in [&unbind as &dyn Fn(&mut User) -> bool, &claim] {
+        for has_key in [false, true] {
+            let mut user = User::default();
+            user.turn(|session| session.bind(Fingerprint::of("sk-1")));
+            user.turn(|session| session.keep_tokens(tokens("ada", 9)));
+            if has_key {
+                // The operator knew the person before.
+                user.turn(|session| session.add_key(key("k0")));
+            }
+            user.turn(|session| session.issue_code(code("c1")));
+            assert!(give_away(&mut user));
+            assert_eq!(user.stored.access.bound, None);
+            assert_eq!(user.stored.codex.has_tokens(), has_key);
+        }
+    }
+}
+
+#[test]
+fn a_blocked_users_tokens_are_not_kept() {
+    let mut user = User::default();
+    user.turn(|session| session.repair(&Repair::Block { reason: None }, 0));
+    assert_eq!(user.turn(|session| session.keep_tokens(tokens("ada", 9))), (false, false));
+}
+
+#[test]
 fn what_can_t_be_redeemed_now_stays_good() {
     let mut user = User::default();
     user.turn(|session| session.add_key(key("k1")));
@@ -105,13 +137,25 @@ fn what_can_t_be_redeemed_now_stays_good() {
 #[test]
 fn guesses_are_written_until_the_code_is_dead() {
     let mut user = User::default();
-    assert_eq!(user.turn(|session| session.wrong_claim(0)), (false, false), "of nobody");
+    let guess = |user: &mut User, network: &str| {
+        let guess = Claim { network: network.to_owned(), ..claim("c0", "k0") };
+        user.turn(|session| session.claim(guess, 0))
+    };
+    let invalid = |is_written| (Claimed::Invalid, is_written);
+    assert_eq!(guess(&mut user, "n0"), invalid(false), "of nobody");
     user.turn(|session| session.issue_code(code("c1")));
-    for _ in 0..50 {
-        user.kill();
-        assert_eq!(user.turn(|session| session.wrong_claim(0)), (true, true));
+    for network in 1..=9 {
+        for _ in 0..5 {
+            assert_eq!(guess(&mut user, &format!("n{network}")), invalid(true));
+        }
+        assert_eq!(guess(&mut user, &format!("n{network}")), invalid(false), "a flood");
     }
-    assert_eq!(user.turn(|session| session.wrong_claim(0)), (false, false));
+    assert_eq!(user.clone().claim("c1", "k1"), Claimed::Redeemed);
+    user.kill();
+    for _ in 0..5 {
+        assert_eq!(guess(&mut user, "n10"), invalid(true));
+    }
+    assert_eq!(guess(&mut user, "n11"), invalid(false), "it is dead");
     assert_eq!(user.claim("c1", "k1"), Claimed::Expired);
 }
 
@@ -151,11 +195,14 @@ fn the_wire_format_is_pinned() {
     for (message, literal) in [
         (SessionMessage::IssueCode(new_code.clone()), serde_json::json!({ "issue_code": code })),
         (
-            SessionMessage::Claim(Claim { code: hash.clone(), key: new_key }),
+            SessionMessage::Claim(Claim {
+                code: hash.clone(),
+                key: new_key,
+                network: "n1".to_owned(),
+            }),
             serde_json::json!({ "claim": { "code": hash, "key": { "hash": hash,
-                "label": "claimed", "created_at": "2026", "last_use": null } } }),
+                "label": "claimed", "created_at": "2026", "last_use": null }, "network": "n1" } }),
         ),
-        (SessionMessage::WrongClaim(WrongClaim {}), serde_json::json!({ "wrong_claim": {} })),
         (
             SessionMessage::Enroll(Enroll { person, code: new_code, reissue: true }),
             serde_json::json!({ "enroll": { "person": { "name": "Ada", "plain": "ada", "email": "a@x" },
