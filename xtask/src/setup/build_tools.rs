@@ -1,4 +1,4 @@
-//! worker-build and wasm-bindgen, compiled from crates.io into target/tools.
+//! worker-build and wasm-bindgen, compiled from source into target/tools.
 
 use std::path::PathBuf;
 
@@ -44,7 +44,7 @@ pub fn install(progress: &Progress) -> Result<()> {
         command.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "256");
         command.env("CARGO_PROFILE_RELEASE_DEBUG", "0");
         let name = format!("compiling {} {} (once)", tool.package, tool.version);
-        let advice = "Check that cargo reaches crates.io and that a C compiler is installed \
+        let advice = "Check that cargo reaches its registry and that a C compiler is installed \
                       (Debian: apt-get install build-essential), then run the command again.";
         progress.run(Step { name: &name, command, advice, patience: None })?;
         stamp.set()?;
