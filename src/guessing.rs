@@ -4,7 +4,7 @@
 //! Whoever asks here has checked the attempt already. What is right is never counted and never
 //! refused, for a whole room may share one address.
 
-use domain::guesses::{Count, Counted, Counter};
+use domain::guesses::{CLAIMS_OF_A_USER, Count, Counted, Counter};
 use domain::identifiers::UserId;
 use domain::keyed_hash::network_name;
 
@@ -17,8 +17,6 @@ use crate::objects::call;
 const OPERATOR: u32 = 10;
 /// Wrong claim codes a minute, whoever they were for.
 const CLAIMS: u32 = 100;
-/// Wrong claim codes a minute for one user.
-const CLAIMS_OF_A_USER: u32 = 5;
 
 /// Lets a caller pass who has not proven to be the user, as often as the network may.
 ///

@@ -107,6 +107,8 @@ pub enum Verdict {
     Denied,
     /// Lets the code grow old.
     Expired,
+    /// Nothing yet, and the provider leaves the poll without an answer.
+    Silent,
 }
 
 /// A sign-in that was begun.
@@ -351,15 +353,16 @@ async fn token(State(book): State<Shared>, headers: HeaderMap, body: Bytes) -> R
             }
         }
         "urn:ietf:params:oauth:grant-type:device_code" => {
-            let mut book = book.lock().unwrap();
             let error = |error: &str| answer(400, &json!({ "error": error }));
-            match book.poll(&form["device_code"]) {
+            let polled = book.lock().unwrap().poll(&form["device_code"]);
+            match polled {
+                Some((_, Verdict::Silent)) => std::future::pending().await,
                 None => error("invalid_grant"),
                 Some((_, Verdict::Pending)) => error("authorization_pending"),
                 Some((_, Verdict::SlowDown)) => error("slow_down"),
                 Some((_, Verdict::Denied)) => error("access_denied"),
                 Some((_, Verdict::Expired)) => error("expired_token"),
-                Some((person, Verdict::Approved)) => book.grant(&person),
+                Some((person, Verdict::Approved)) => book.lock().unwrap().grant(&person),
             }
         }
         "authorization_code" => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gateway_tests::oauth::{Provider, Verdict};
 use gateway_tests::script::chat_request;
-use gateway_tests::{Gateway, Options};
+use gateway_tests::{Gateway, Options, wait_for};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use tokio::time::sleep;
@@ -26,6 +26,7 @@ pub fn tests() -> Vec<Test> {
         the_key_of_before_signs_in_and_stays_the_proof,
         without_a_key_to_seal_with_nobody_signs_in,
         who_is_blocked_brings_no_token,
+        a_provider_that_is_silent_keeps_no_row_from_d1,
         a_name_that_is_freed_comes_without_the_tokens_of_before,
     ]
 }
@@ -262,6 +263,23 @@ async fn the_key_of_before_signs_in_and_stays_the_proof() {
     stage.gateway.ledger().settled("ada", 4).await;
     let me = device(&stage, Method::GET, "/me", "sk-ada").await.json();
     assert_eq!((&me["binding"], &me["codex"]["state"]), (&"first-key".into(), &"ok".into()));
+}
+
+async fn a_provider_that_is_silent_keeps_no_row_from_d1() {
+    let stage = stage().await;
+    let ada = Keyed::new(&stage, "ada").await;
+    let begun = ada.begins().await;
+    let user_code = text(&begun, "user_code");
+    stage.provider.decide(user_code, Verdict::Silent);
+    let polled = stage.provider.sign_in_of(user_code).polls.len();
+    let asked = || (stage.provider.sign_in_of(user_code).polls.len() > polled).then_some(());
+    wait_for("a poll", Duration::from_secs(30), asked).await;
+    let refused = ada.says().await;
+    refused.refuses(401, "no_codex_session");
+    let refused_at = std::time::Instant::now();
+    stage.gateway.ledger().row(refused.request_id()).await;
+    // The poll is given up after ten seconds.
+    assert!(refused_at.elapsed() < Duration::from_secs(7), "it waited for the provider");
 }
 
 async fn who_is_blocked_brings_no_token() {

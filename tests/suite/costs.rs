@@ -21,6 +21,7 @@ use crate::tests;
 pub fn tests() -> Vec<Test> {
     tests![Ordinary:
         an_admission_is_one_message_and_one_commit,
+        who_is_known_by_a_bearer_is_admitted_by_one_message,
         a_large_body_is_one_message_more,
         a_response_is_one_message_and_one_commit_more,
     ]
@@ -68,6 +69,22 @@ async fn an_admission_is_one_message_and_one_commit() {
     }
     gateway.stop();
     join_all(waiting).await;
+}
+
+async fn who_is_known_by_a_bearer_is_admitted_by_one_message() {
+    let upstream = Upstream::start().await;
+    let options = Options::new().upstream(upstream.url()).fault_injection();
+    let gateway = Gateway::start(options).await;
+    let route = upstream.route(Script::chat("hi", 3));
+    let says = || answer(gateway.post("ada", &route.chat(), &chat_request("hi", false)));
+    // A row is there once its request is settled.
+    for expected in [&["Admit", "Admit", "Bind", "Settle"][..], &["Admit", "Settle"]] {
+        let before = messages(&gateway, "ada").await.len();
+        let answered = says().await;
+        answered.is(200);
+        gateway.ledger().row(answered.request_id()).await;
+        assert_eq!(messages(&gateway, "ada").await[before..], *expected);
+    }
 }
 
 async fn a_large_body_is_one_message_more() {

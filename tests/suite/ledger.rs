@@ -303,7 +303,7 @@ async fn a_locked_d1_loses_no_row_and_delays_no_answer() {
     ledger.settled("", sent).await;
     let before = sent;
     let lock = ledger.lock();
-    let locked = steady_load(&pair, Duration::from_secs(9), &mut sent).await;
+    let locked = steady_load(&pair, Duration::from_secs(10), &mut sent).await;
     let meanwhile: i64 = ledger.rows("").iter().map(|row| row.count).sum();
     assert_eq!(meanwhile, before, "the lock didn't keep the flush out");
     drop(lock);

@@ -9,6 +9,10 @@ use crate::clock::{ClockWatch, Millis};
 use crate::identifiers::UserId;
 use crate::window::{MINUTE, Rate, SlidingWindow};
 
+/// Wrong claim codes a minute from one network for one user. Beyond them the caller is told to wait,
+/// and no guess counts against the user's codes.
+pub const CLAIMS_OF_A_USER: u32 = 5;
+
 /// What is counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

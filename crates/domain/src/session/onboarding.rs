@@ -7,11 +7,8 @@ use super::{Change, Session};
 use crate::claim_code::{self, CodeRecord, Worth};
 use crate::clock::Millis;
 use crate::fingerprint::Fingerprint;
-use crate::guesses::{Count, Counted, Counter};
+use crate::guesses::{CLAIMS_OF_A_USER, Count, Counted, Counter};
 use crate::roster::Person;
-
-/// Wrong guesses a minute and network that count against a user's codes.
-const COUNTED_GUESSES: u32 = 5;
 
 /// Adds a claim code.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -132,7 +129,7 @@ impl Session {
     /// Redeems a claim code for a key. A wrong one counts against the codes that are good, a few
     /// times a minute and network: a code dies of patient guessing, and not of a flood.
     pub fn claim(&mut self, message: Claim, now: Millis) -> (Claimed, Vec<Change>) {
-        let counters = vec![(Counter::claims_from(&message.network), COUNTED_GUESSES)];
+        let counters = vec![(Counter::claims_from(&message.network), CLAIMS_OF_A_USER)];
         let is_strangers = self.is_first_comers();
         let (claimed, mut changes) = self.change_access(|access| access.claim(message, now));
         match claimed {
