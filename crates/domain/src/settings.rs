@@ -1,5 +1,6 @@
 //! The operator's settings: read once, checked whole.
 
+mod billing;
 mod codex;
 
 use std::str::FromStr;
@@ -7,6 +8,7 @@ use std::str::FromStr;
 use serde::Serialize;
 use url::Url;
 
+pub use self::billing::Billing;
 pub use self::codex::CodexSettings;
 use crate::secret::Secret;
 
@@ -69,6 +71,8 @@ pub struct Settings {
     pub auth_mode: AuthMode,
     /// What keeping Codex tokens needs; people may sign in before `AUTH_MODE` is changed.
     pub codex: Option<CodexSettings>,
+    /// Tiers, and what Stripe sells.
+    pub billing: Billing,
     /// `OPENCLAW_URL`, without a slash at its end.
     pub upstream_url: Option<Secret<String>>,
     /// `UPSTREAM_AUTH`.
@@ -188,6 +192,7 @@ impl Settings {
         Ok(Self {
             auth_mode,
             codex: codex::read(&texts, auth_mode == AuthMode::Codex)?,
+            billing: billing::read(&texts)?,
             upstream_url: texts.text("OPENCLAW_URL").map(|text| upstream_url(&text)).transpose()?,
             upstream,
             upstream_access: access_credential(&texts)?,

@@ -6,8 +6,8 @@ use domain::session::codex::messages::{
     BeginSignIn, Begun, ForgetTokens, Fresh, FreshToken, KeepTokens, TellSignIn,
 };
 use domain::session::messages::{
-    AddKey, Admission, Admit, Bind, Describe, Prove, Remember, Renew, Repair, SessionMessage,
-    Settle,
+    AddKey, Admission, Admit, Bind, Describe, Entitle, Prove, Remember, Renew, Repair,
+    SessionMessage, SetTier, Settle,
 };
 use domain::session::onboarding::{Claim, Claimed, Enroll, Enrolled, IssueCode};
 use domain::session::view::View;
@@ -45,5 +45,7 @@ session_messages!(
     ForgetTokens => bool,
     FreshToken => Fresh,
     BeginSignIn => Begun,
-    TellSignIn => Option<SignInStanding>
+    TellSignIn => Option<SignInStanding>,
+    Entitle => bool,
+    SetTier => ()
 );

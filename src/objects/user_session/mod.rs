@@ -20,8 +20,8 @@ use domain::session::codex::messages::{
     BeginSignIn, ForgetTokens, FreshToken, KeepTokens, TellSignIn,
 };
 use domain::session::messages::{
-    AddKey, Admission, Admit, Bind, Describe, Permit, Prove, Remember, Renew, Repair,
-    SessionMessage, Settle,
+    AddKey, Admission, Admit, Bind, Describe, Entitle, Permit, Prove, Remember, Renew, Repair,
+    SessionMessage, SetTier, Settle,
 };
 use domain::session::onboarding::{Claim, Enroll, IssueCode};
 use domain::session::view::View;
@@ -185,6 +185,12 @@ impl UserSession {
             }
             SessionMessage::TellSignIn(TellSignIn { id }) => {
                 encode::<TellSignIn>(&self.tell_sign_in(&id)?)
+            }
+            SessionMessage::Entitle(message) => {
+                encode::<Entitle>(&self.turn(|session, _| session.entitle(message))?)
+            }
+            SessionMessage::SetTier(message) => {
+                encode::<SetTier>(&self.turn(|session, now| session.set_tier(&message, now))?)
             }
         }
     }

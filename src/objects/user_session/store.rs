@@ -38,6 +38,9 @@ const ACCESS: &str = "access";
 /// The name of the document that keeps the user's Codex session.
 const CODEX: &str = "codex";
 
+/// The name of the document that says which tier the user has.
+const TIER: &str = "tier";
+
 /// The object's storage.
 pub struct Store {
     sql: SqlStorage,
@@ -68,6 +71,7 @@ impl Store {
             rows: self.rows::<JournalRow>(journal)?.into_iter().map(Into::into).collect(),
             access: self.document(ACCESS)?.unwrap_or_default(),
             codex: self.document(CODEX)?.unwrap_or_default(),
+            tier: self.document(TIER)?.unwrap_or_default(),
             responses: self.rows::<ResponseRow>(responses)?.into_iter().map(Into::into).collect(),
         })
     }
@@ -120,6 +124,7 @@ impl Store {
             ),
             Change::Access(access) => self.write_document(ACCESS, &access),
             Change::Codex(codex) => self.write_document(CODEX, &codex),
+            Change::Tier(tier) => self.write_document(TIER, &tier),
             Change::ResetWindow(now) => self.write(
                 "update journal set admitted_at = admitted_at - ?1 where admitted_at > ?2",
                 vec![MINUTE.into(), (now - MINUTE).into()],

@@ -6,6 +6,7 @@ use super::codex::CodexRecord;
 use super::responses::Remembered;
 use crate::clock::Millis;
 use crate::entry::{Entry, Outcome};
+use crate::tier::TierRecord;
 
 /// Something to be written to the object's storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub enum Change {
     Access(Box<AccessRecord>),
     /// What is kept of the user's Codex session now.
     Codex(Box<CodexRecord>),
+    /// What says which tier the user has now.
+    Tier(Box<TierRecord>),
     /// No admission before this moment counts in the window: each inside it is a minute earlier.
     ResetWindow(Millis),
 }
@@ -77,6 +80,8 @@ pub struct Stored {
     pub access: AccessRecord,
     /// What is kept of the user's Codex session.
     pub codex: CodexRecord,
+    /// What says which tier the user has.
+    pub tier: TierRecord,
     /// The answers to continue from, by slot.
     pub responses: Vec<(usize, Remembered)>,
 }

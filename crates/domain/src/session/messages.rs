@@ -10,6 +10,7 @@ use crate::session::codex::messages::{
 };
 use crate::session::codex::{AccessToken, SignedOut};
 use crate::session::onboarding::{Claim, Enroll, IssueCode};
+use crate::tier::{Purchases, Tier};
 
 /// Every message that a user's object takes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -49,6 +50,26 @@ pub enum SessionMessage {
     BeginSignIn(BeginSignIn),
     /// How far is the sign-in?
     TellSignIn(TellSignIn),
+    /// What a Stripe customer has bought for the user.
+    Entitle(Entitle),
+    /// The operator gives a tier, or takes it.
+    SetTier(SetTier),
+}
+
+/// Tells all that a Stripe customer has bought for the user. The reply is whether that was news.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Entitle {
+    /// Stripe's id of the customer.
+    pub customer: String,
+    /// What it has bought.
+    pub purchases: Purchases,
+}
+
+/// Sets the user's tier, whatever was bought until now. The reply is nothing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SetTier {
+    /// The tier; none takes it away.
+    pub tier: Option<Tier>,
 }
 
 /// Asks whether the caller is the user, and nothing else. The reply is a

@@ -20,7 +20,7 @@ use self::access::{AccessRecord, KeyRecord, Proof, Shown};
 pub use self::change::{Change, RowState, Stored, StoredRow};
 use self::codex::{CodexRecord, SignIn};
 use self::messages::{
-    Admission, Admit, Permit, Reason, Refusal, Remember, Repair, Settle, Standing,
+    Admission, Admit, Entitle, Permit, Reason, Refusal, Remember, Repair, SetTier, Settle, Standing,
 };
 pub use self::responses::{Remembered, Responses};
 use crate::clock::{ClockWatch, Millis};
@@ -30,6 +30,7 @@ use crate::guesses::Guesses;
 use crate::journal::{Journal, Settled};
 use crate::refusals::RefusalLog;
 use crate::settings::UserBinding;
+use crate::tier::TierRecord;
 use crate::window::{MINUTE, Rate, SlidingWindow};
 
 /// How long a lease lives without a sign of life.
@@ -63,6 +64,7 @@ pub struct Session {
     /// Wrong claims of the last minute, by network; in memory alone.
     wrong_claims: Guesses,
     codex: CodexRecord,
+    tier: TierRecord,
     window: SlidingWindow,
     leases: BTreeMap<String, Lease>,
     journal: Journal,
@@ -98,6 +100,7 @@ impl Session {
             access: stored.access,
             wrong_claims: Guesses::restore(Vec::new(), now),
             codex,
+            tier: stored.tier,
             window,
             leases,
             journal: Journal::restore(stored.slots, stored.flushed, settled, now),
@@ -242,6 +245,18 @@ impl Session {
         (is_changed, changes)
     }
 
+    /// Takes what a Stripe customer has bought. `true` where that was news.
+    pub fn entitle(&mut self, message: Entitle) -> (bool, Vec<Change>) {
+        let is_news = self.tier.take(message.customer, message.purchases);
+        (is_news, is_news.then(|| self.tier_changed()).into_iter().collect())
+    }
+
+    /// Sets the tier that the operator gives.
+    pub fn set_tier(&mut self, message: &SetTier, now: Millis) -> ((), Vec<Change>) {
+        self.tier.grant(message.tier, now);
+        ((), vec![self.tier_changed()])
+    }
+
     /// Ends the leases of which nothing was heard for too long; their rows say `interrupted`. Ends
     /// a sign-in whose codes are too old.
     pub fn expire(&mut self, now: Millis) -> Vec<Change> {
@@ -315,6 +330,10 @@ impl Session {
 
     fn access_changed(&self) -> Change {
         Change::Access(Box::new(self.access.clone()))
+    }
+
+    fn tier_changed(&self) -> Change {
+        Change::Tier(Box::new(self.tier.clone()))
     }
 
     fn may_bind(&self, message: &Admit, binding: UserBinding) -> bool {

@@ -95,6 +95,7 @@ impl Disk {
                 Change::Remember(slot, answer) => self.stored.responses.push((slot, answer)),
                 Change::Access(access) => self.stored.access = *access,
                 Change::Codex(codex) => self.stored.codex = *codex,
+                Change::Tier(tier) => self.stored.tier = *tier,
                 Change::ResetWindow(now) => {
                     self.change_times(|t| if t > now - MINUTE { t - MINUTE } else { t }, |end| end);
                 }

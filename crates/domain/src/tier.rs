@@ -1,0 +1,280 @@
+//! Tiers: what people pay for, what each allows, and which one a user has.
+//!
+//! A tier comes from what a user has bought, or from the operator. What was bought is kept as the
+//! user's Stripe customers tell it, whole and newest last; the user has the highest of all that is
+//! alive.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Millis;
+
+/// What a user pays for; a higher one is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// One project, 10,000 requests a month.
+    Tier1,
+    /// Three projects, 50,000 requests a month, ahead of others in a queue.
+    Tier2,
+    /// No limits, and a node of its own where the operator has one.
+    Tier3,
+}
+
+impl Tier {
+    /// Requests a calendar month; `None` for no limit.
+    #[must_use]
+    pub const fn monthly_requests(self) -> Option<u32> {
+        match self {
+            Self::Tier1 => Some(10_000),
+            Self::Tier2 => Some(50_000),
+            Self::Tier3 => None,
+        }
+    }
+
+    /// Projects; `None` for no limit.
+    #[must_use]
+    pub const fn projects(self) -> Option<usize> {
+        match self {
+            Self::Tier1 => Some(1),
+            Self::Tier2 => Some(3),
+            Self::Tier3 => None,
+        }
+    }
+
+    /// The share in a queue, next to 1 for no tier.
+    #[must_use]
+    pub const fn weight(self) -> u32 {
+        match self {
+            Self::Tier1 => 1,
+            Self::Tier2 => 2,
+            Self::Tier3 => 4,
+        }
+    }
+}
+
+/// What the settings say of tiers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TierRules {
+    /// `REQUIRE_TIER`: who has none may send nothing.
+    pub is_required: bool,
+    /// `GRACE_DAYS`, in milliseconds: how long a tier outlives a payment that failed.
+    pub grace: Millis,
+    /// `STRIPE_PRICES`: the tier of a price, or of a payment link, by its id.
+    pub prices: BTreeMap<String, Tier>,
+}
+
+/// How a subscription stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Paid for, or being tried.
+    Live,
+    /// A payment failed, and Stripe tries again.
+    PastDue {
+        /// When it first did, since it was last paid.
+        since: Millis,
+    },
+    /// Ended, or never begun.
+    Over,
+}
+
+/// A subscription, as the newest that is known of it says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscription {
+    /// Stripe's id of it.
+    pub id: String,
+    /// Whether it is alive.
+    pub standing: Standing,
+    /// The ids of what was bought: prices, or the payment link until the prices are known.
+    pub items: Vec<String>,
+    /// The tier that the merchant wrote into its metadata; a known item goes before it.
+    pub named: Option<Tier>,
+    /// When it began.
+    pub since: Millis,
+    /// When it will end, where that is decided.
+    pub cancel_at: Option<Millis>,
+}
+
+impl Subscription {
+    /// What it gives at this moment; `None` where it isn't alive or nobody knows what it is.
+    fn gives(&self, rules: &TierRules, now: Millis) -> Option<Held> {
+        let grace_ends = match self.standing {
+            Standing::Live => None,
+            Standing::PastDue { since } => Some(since.saturating_add(rules.grace)),
+            Standing::Over => return None,
+        };
+        let until = [grace_ends, self.cancel_at].into_iter().flatten().min();
+        let known = self.items.iter().filter_map(|item| rules.prices.get(item)).max();
+        let tier = known.copied().or(self.named)?;
+        let is_alive = until.is_none_or(|until| now < until);
+        is_alive.then_some(Held { tier, since: self.since, until })
+    }
+}
+
+/// All that one Stripe customer has bought for a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purchases {
+    /// Grows with each change, so that an old list never replaces a newer one.
+    pub revision: u64,
+    /// The subscriptions, ended ones too as long as they may still be asked for.
+    pub subscriptions: Vec<Subscription>,
+}
+
+/// A tier that a user has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Which.
+    pub tier: Tier,
+    /// Since when.
+    pub since: Millis,
+    /// Until when, where its end is known: it was cancelled, or a payment failed.
+    pub until: Option<Millis>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Bought {
+    purchases: Purchases,
+    /// The operator has set a tier since: this counts no more until there is something new.
+    is_overruled: bool,
+}
+
+/// Everything that says which tier a user has; stored as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierRecord {
+    /// What the operator gave.
+    granted: Option<Held>,
+    /// What was bought, by Stripe's id of the customer.
+    customers: BTreeMap<String, Bought>,
+}
+
+impl TierRecord {
+    /// Takes what a customer has bought. `false` where something newer is known already.
+    pub fn take(&mut self, customer: String, purchases: Purchases) -> bool {
+        let known = self.customers.entry(customer).or_default();
+        let is_news = purchases.revision > known.purchases.revision;
+        if is_news {
+            *known = Bought { purchases, is_overruled: false };
+        }
+        is_news
+    }
+
+    /// The operator's word: it stands alone until a purchase changes, and beside it from then on.
+    pub fn grant(&mut self, tier: Option<Tier>, now: Millis) {
+        self.granted = tier.map(|tier| Held { tier, since: now, until: None });
+        for bought in self.customers.values_mut() {
+            bought.is_overruled = true;
+        }
+    }
+
+    /// The tier at this moment: the highest, and of two that are equal the one that lasts longer.
+    #[must_use]
+    pub fn held(&self, rules: &TierRules, now: Millis) -> Option<Held> {
+        let counting = self.customers.values().filter(|bought| !bought.is_overruled);
+        let subscriptions = counting.flat_map(|bought| &bought.purchases.subscriptions);
+        let bought = subscriptions.filter_map(|subscription| subscription.gives(rules, now));
+        bought.chain(self.granted).max_by_key(|held| (held.tier, held.until.unwrap_or(Millis::MAX)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Millis = 86_400_000;
+
+    fn rules() -> TierRules {
+        let prices = [("price_1", Tier::Tier1), ("price_3", Tier::Tier3)];
+        let prices = prices.map(|(id, tier)| (id.to_owned(), tier)).into();
+        TierRules { is_required: false, grace: 7 * DAY, prices }
+    }
+
+    fn bought(item: &str, standing: Standing) -> Subscription {
+        let (id, items) = (format!("sub of {item}"), vec![item.to_owned()]);
+        Subscription { id, standing, items, named: None, since: 1, cancel_at: None }
+    }
+
+    fn record(subscriptions: Vec<Subscription>) -> TierRecord {
+        let mut record = TierRecord::default();
+        assert!(record.take("cus_1".to_owned(), Purchases { revision: 1, subscriptions }));
+        record
+    }
+
+    fn tier(record: &TierRecord, now: Millis) -> Option<Tier> {
+        record.held(&rules(), now).map(|held| held.tier)
+    }
+
+    #[test]
+    fn the_highest_that_is_alive_counts() {
+        let both = vec![bought("price_3", Standing::Over), bought("price_1", Standing::Live)];
+        assert_eq!(tier(&record(both), 9), Some(Tier::Tier1));
+        let both = vec![bought("price_3", Standing::Live), bought("price_1", Standing::Live)];
+        assert_eq!(tier(&record(both), 9), Some(Tier::Tier3));
+        let unknown = bought("price_9", Standing::Live);
+        assert_eq!(tier(&record(vec![unknown.clone()]), 9), None, "nothing is granted for it");
+        let named = Subscription { named: Some(Tier::Tier2), ..unknown };
+        assert_eq!(tier(&record(vec![named]), 9), Some(Tier::Tier2));
+        let renamed =
+            Subscription { named: Some(Tier::Tier2), ..bought("price_1", Standing::Live) };
+        assert_eq!(tier(&record(vec![renamed]), 9), Some(Tier::Tier1), "a known price is newer");
+    }
+
+    #[test]
+    fn grace_and_cancellation_end_by_themselves() {
+        let late = record(vec![bought("price_1", Standing::PastDue { since: DAY })]);
+        assert_eq!(late.held(&rules(), DAY).unwrap().until, Some(8 * DAY));
+        assert_eq!(tier(&late, 8 * DAY - 1), Some(Tier::Tier1));
+        assert_eq!(tier(&late, 8 * DAY), None);
+        let cancelled =
+            Subscription { cancel_at: Some(2 * DAY), ..bought("price_1", Standing::Live) };
+        let cancelled = record(vec![cancelled]);
+        assert_eq!(tier(&cancelled, 2 * DAY - 1), Some(Tier::Tier1));
+        assert_eq!(tier(&cancelled, 2 * DAY), None);
+    }
+
+    #[test]
+    fn an_old_list_never_replaces_a_newer_one() {
+        let mut record = record(vec![bought("price_1", Standing::Live)]);
+        let news = |revision| Purchases { revision, subscriptions: Vec::new() };
+        assert!(!record.take("cus_1".to_owned(), news(1)));
+        assert_eq!(tier(&record, 9), Some(Tier::Tier1));
+        assert!(record.take("cus_1".to_owned(), news(2)));
+        assert_eq!(tier(&record, 9), None);
+    }
+
+    #[test]
+    fn the_operators_word_stands_until_a_purchase_changes() {
+        let mut record = record(vec![bought("price_3", Standing::Live)]);
+        record.grant(Some(Tier::Tier1), 5);
+        assert_eq!(record.held(&rules(), 9).unwrap().since, 5);
+        assert_eq!(tier(&record, 9), Some(Tier::Tier1));
+        record.grant(None, 6);
+        assert_eq!(tier(&record, 9), None);
+        let subscriptions = vec![bought("price_3", Standing::Live)];
+        record.take("cus_1".to_owned(), Purchases { revision: 2, subscriptions });
+        assert_eq!(tier(&record, 9), Some(Tier::Tier3));
+    }
+
+    #[test]
+    fn the_stored_format_is_pinned() {
+        let late = Subscription {
+            named: Some(Tier::Tier2),
+            cancel_at: Some(9),
+            ..bought("price_1", Standing::PastDue { since: 3 })
+        };
+        let mut record = record(vec![late]);
+        record.grant(Some(Tier::Tier3), 7);
+        let literal = serde_json::json!({
+            "granted": { "tier": "tier3", "since": 7, "until": null },
+            "customers": { "cus_1": { "is_overruled": true, "purchases": {
+                "revision": 1, "subscriptions": [{
+                    "id": "sub of price_1", "standing": { "past_due": { "since": 3 } },
+                    "items": ["price_1"], "named": "tier2", "since": 1, "cancel_at": 9,
+                }],
+            } } },
+        });
+        assert_eq!(serde_json::to_value(&record).unwrap(), literal);
+        assert_eq!(serde_json::from_value::<TierRecord>(literal).unwrap(), record);
+    }
+}
