@@ -71,6 +71,11 @@ pub enum Error {
     CodexSessionExpired,
     #[error("This page is for the operator. Sign in with the operator's token.")]
     OperatorRequired,
+    #[error(
+        "This didn't come from the operator's own page, so nothing was done. Reload the page and \
+         try again."
+    )]
+    CsrfFailed,
     #[error("This gateway needs to know who you are. Set your USER_ID, or use your gateway key.")]
     AnonymousDisabled,
     #[error(
@@ -164,7 +169,7 @@ impl Error {
             | Self::NoCodexSession
             | Self::CodexSessionExpired
             | Self::OperatorRequired => 401,
-            Self::AnonymousDisabled | Self::UserBlocked => 403,
+            Self::AnonymousDisabled | Self::UserBlocked | Self::CsrfFailed => 403,
             Self::NotFound | Self::InvalidCode => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::CodeUsed | Self::CodeExpired => 410,
@@ -201,6 +206,7 @@ impl Error {
             Self::CodexSessionExpired => "codex_session_expired",
             Self::TokenEndpointUnavailable => "token_endpoint_unavailable",
             Self::OperatorRequired => "operator_required",
+            Self::CsrfFailed => "csrf_failed",
             Self::AnonymousDisabled => "anonymous_disabled",
             Self::InvalidCode => "invalid_code",
             Self::CodeUsed => "code_used",

@@ -1,5 +1,7 @@
 //! One request, as it came in.
 
+use std::cell::OnceCell;
+
 use domain::clock::Millis;
 use domain::path;
 use url::Url;
@@ -26,6 +28,8 @@ pub struct Incoming {
     pub query: String,
     /// Whether the path means the same to every parser.
     pub is_plain: bool,
+    /// What an operator's action is about besides the user, for the record; its handler says.
+    pub about: OnceCell<String>,
 }
 
 impl Incoming {
@@ -53,6 +57,7 @@ impl Incoming {
                 .unwrap_or_default(),
             path: parsed_path,
             is_plain,
+            about: OnceCell::new(),
             headers,
             request,
         }
@@ -61,6 +66,19 @@ impl Incoming {
     /// A header's text, if it is there and not empty.
     pub fn header(&self, name: &str) -> Option<String> {
         self.headers.get(name).ok().flatten().filter(|text| !text.is_empty())
+    }
+
+    /// Scheme, host and port that the client knows this gateway by.
+    pub fn origin(&self) -> String {
+        let url = self.request.url();
+        let host = url.find("://").map_or(0, |at| at + 3);
+        let end = url[host..].find('/').map_or(url.len(), |at| host + at);
+        url[..end].to_owned()
+    }
+
+    /// Notes what an operator's action is about.
+    pub fn is_about(&self, text: &str) {
+        let _ = self.about.set(text.to_owned());
     }
 
     /// Milliseconds since it came.

@@ -4,6 +4,7 @@
 //! `objects`, and goes on through `upstream`. The rules are in the crate `domain`;
 //! ARCHITECTURE.md walks through one request.
 
+mod access_keys;
 mod clock;
 mod context;
 mod error;

@@ -1,4 +1,4 @@
-//! Asking the provider of Codex tokens.
+//! Asking who issues tokens: the provider of Codex tokens, and Cloudflare Access for its keys.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use futures::future::{Either, select};
 use futures::{TryStreamExt, pin_mut};
 use wasm_bindgen::JsCast;
 use wasm_streams::ReadableStream;
-use web_sys::{AbortController, AbortSignal, Headers, RequestInit, RequestRedirect};
+use web_sys::{AbortController, Headers, RequestInit, RequestRedirect};
 use worker::Delay;
 
 use crate::reply::set;
@@ -27,8 +27,29 @@ pub type Answer = (u16, Vec<u8>);
 /// # Errors
 /// Why there is no answer, in words for the operator.
 pub async fn ask(question: &Question) -> Result<Answer, &'static str> {
+    let headers = Headers::new().map_err(|_| "the runtime has no headers")?;
+    set(&headers, "content-type", question.content_type);
+    set(&headers, "accept", "application/json");
+    let init = RequestInit::new();
+    init.set_method("POST");
+    init.set_headers(&headers);
+    init.set_body(&question.body.expose().into());
+    send(&question.url, &init).await
+}
+
+/// Reads what is there for everyone. Redirects are not followed.
+///
+/// # Errors
+/// Why there is no answer, in words for the operator.
+pub async fn get(url: &str) -> Result<Answer, &'static str> {
+    send(url, &RequestInit::new()).await
+}
+
+async fn send(url: &str, init: &RequestInit) -> Result<Answer, &'static str> {
     let controller = AbortController::new().map_err(|_| "the runtime can't abort")?;
-    let answered = exchange(question, controller.signal());
+    init.set_signal(Some(&controller.signal()));
+    init.set_redirect(RequestRedirect::Manual);
+    let answered = exchange(url, init);
     pin_mut!(answered);
     match select(answered, Delay::from(PATIENCE)).await {
         Either::Left((answer, _)) => answer,
@@ -39,18 +60,9 @@ pub async fn ask(question: &Question) -> Result<Answer, &'static str> {
     }
 }
 
-async fn exchange(question: &Question, signal: AbortSignal) -> Result<Answer, &'static str> {
-    let headers = Headers::new().map_err(|_| "the runtime has no headers")?;
-    set(&headers, "content-type", question.content_type);
-    set(&headers, "accept", "application/json");
-    let init = RequestInit::new();
-    init.set_method("POST");
-    init.set_headers(&headers);
-    init.set_body(&question.body.expose().into());
-    init.set_signal(Some(&signal));
-    init.set_redirect(RequestRedirect::Manual);
+async fn exchange(url: &str, init: &RequestInit) -> Result<Answer, &'static str> {
     // What the runtime says of a failure may hold the address, and so whatever is in it.
-    let response = fetch(&question.url, &init).await.map_err(|_| "it can't be reached")?;
+    let response = fetch(url, init).await.map_err(|_| "it can't be reached")?;
     let mut body = Vec::new();
     if let Some(stream) = response.body() {
         let mut chunks = ReadableStream::from_raw(stream).into_stream();

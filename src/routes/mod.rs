@@ -8,6 +8,9 @@ mod inference;
 mod me;
 mod onboarding_codex;
 mod operator;
+mod operator_access;
+mod operator_actions;
+mod operator_session;
 mod ready;
 mod roster;
 
@@ -22,6 +25,8 @@ use web_sys::{Request, Response};
 use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
+use crate::routes::operator_access::Operator;
+use crate::routes::operator_actions::Action;
 use crate::{fault, log, reply};
 
 /// Who may call a route.
@@ -43,9 +48,13 @@ enum Handler {
     Inference,
     Me,
     Claim,
-    Codex,
+    KeepCodex,
+    ForgetCodex,
     BeginSignIn,
     TellSignIn,
+    SignIn,
+    TellSession,
+    SignOut,
     ShowUser,
     ForgetCodexOf,
     MintKey,
@@ -58,7 +67,25 @@ enum Handler {
     ImportRoster,
 }
 
-/// A row of the table.
+impl Handler {
+    /// What the record of actions calls it; nothing where it changes nothing.
+    const fn action(self) -> Option<&'static str> {
+        Some(match self {
+            Self::ForgetCodexOf => "forget_codex",
+            Self::MintKey => "mint_key",
+            Self::RevokeKey => "revoke_key",
+            Self::IssueCode => "issue_code",
+            Self::Block => "block",
+            Self::Unblock => "unblock",
+            Self::Unbind => "unbind",
+            Self::Reset => "reset",
+            Self::ImportRoster => "import_roster",
+            _ => return None,
+        })
+    }
+}
+
+/// A row of the table: some methods of a path. Rows of one path follow each other.
 struct Route {
     path: &'static str,
     methods: &'static [&'static str],
@@ -70,7 +97,7 @@ struct Route {
 pub const ANY: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 const GET: &[&str] = &["GET", "HEAD"];
 const POST: &[&str] = &["POST"];
-const PUT_OR_DELETE: &[&str] = &["PUT", "DELETE"];
+const PUT: &[&str] = &["PUT"];
 const DELETE: &[&str] = &["DELETE"];
 
 const fn row(
@@ -93,9 +120,13 @@ const ROUTES: &[Route] = &[
     row(ANY, "/u/:user_id/v1/*path", Access::User, Handler::Inference),
     row(GET, "/me", Access::User, Handler::Me),
     row(POST, "/onboarding/claim", Access::Open, Handler::Claim),
-    row(PUT_OR_DELETE, "/onboarding/codex", Access::User, Handler::Codex),
+    row(PUT, "/onboarding/codex", Access::User, Handler::KeepCodex),
+    row(DELETE, "/onboarding/codex", Access::User, Handler::ForgetCodex),
     row(POST, "/onboarding/codex/device", Access::User, Handler::BeginSignIn),
     row(GET, "/onboarding/codex/device/:id", Access::User, Handler::TellSignIn),
+    row(POST, "/operator/session", Access::Open, Handler::SignIn),
+    row(GET, "/operator/session", Access::Operator, Handler::TellSession),
+    row(DELETE, "/operator/session", Access::Operator, Handler::SignOut),
     row(GET, "/operator/api/users/:user_id", Access::Operator, Handler::ShowUser),
     row(DELETE, "/operator/api/users/:user_id/codex", Access::Operator, Handler::ForgetCodexOf),
     row(POST, "/operator/api/users/:user_id/keys", Access::Operator, Handler::MintKey),
@@ -109,13 +140,14 @@ const ROUTES: &[Route] = &[
 ];
 
 thread_local! {
-    static ROUTER: Rc<Router<&'static Route>> = Rc::new(router());
+    static ROUTER: Rc<Router<&'static [Route]>> = Rc::new(router());
 }
 
-fn router() -> Router<&'static Route> {
+fn router() -> Router<&'static [Route]> {
     let mut router = Router::new();
-    for route in ROUTES {
-        if let Err(error) = router.insert(route.path, route) {
+    for rows in ROUTES.chunk_by(|one, next| one.path == next.path) {
+        let Some(Route { path, .. }) = rows.first() else { continue };
+        if let Err(error) = router.insert(*path, rows) {
             log::fault("a route can't be used", &error.to_string());
         }
     }
@@ -158,26 +190,37 @@ async fn dispatch(incoming: &Incoming, context: &Context) -> Result<Response, Er
     }
     let router = ROUTER.with(Rc::clone);
     let found = router.at(&incoming.path).map_err(|_| Error::NotFound)?;
-    let Route { methods, access, handler, .. } = found.value;
-    if *access == Access::Operator {
-        operator::authorize(incoming, context).await?;
-    }
+    let rows = *found.value;
+    let row = rows.iter().find(|row| row.methods.contains(&incoming.method.as_str()));
+    // Where the operator alone may call, nobody else learns of methods.
+    let access = row.or(rows.first()).map(|row| row.access);
+    let operator = match access {
+        Some(Access::Operator) => Some(operator_access::authorize(incoming, context).await?),
+        _ => None,
+    };
     if incoming.method == "OPTIONS" && cors::is_allowed(incoming, context) {
         return Ok(reply::empty(204));
     }
-    if !methods.contains(&incoming.method.as_str()) {
-        let (method, allow) = (incoming.method.clone(), methods.join(", "));
-        return Err(Error::MethodNotAllowed { method, allow });
-    }
+    let Some(Route { handler, .. }) = row else {
+        let allow = rows.iter().flat_map(|row| row.methods).copied().collect::<Vec<_>>().join(", ");
+        return Err(Error::MethodNotAllowed { method: incoming.method.clone(), allow });
+    };
     let parameter = |name| found.params.get(name).unwrap_or_default();
-    let named = Named { user_id: parameter("user_id"), id: parameter("id") };
-    handle(*handler, named, incoming, context).await
+    let named = Named { user_id: parameter("user_id"), id: parameter("id"), operator: &operator };
+    let response = handle(*handler, named, incoming, context).await?;
+    if let (Some(Operator { name, .. }), Some(what)) = (operator, handler.action()) {
+        let user_id = parameter("user_id").to_ascii_lowercase();
+        operator_actions::record(incoming, context, Action { operator: name, what, user_id });
+    }
+    Ok(response)
 }
 
-/// What a path names: a user, and something of the user's. Empty where it names none.
+/// What a path names: a user, and something of the user's, empty where it names none; and the
+/// operator, where the route is the operator's.
 struct Named<'a> {
     user_id: &'a str,
     id: &'a str,
+    operator: &'a Option<Operator>,
 }
 
 async fn handle(
@@ -186,19 +229,23 @@ async fn handle(
     incoming: &Incoming,
     context: &Context,
 ) -> Result<Response, Error> {
-    let Named { user_id, id } = named;
+    let Named { user_id, id, operator } = named;
     match handler {
         // GET has been answered before; this is HEAD.
         Handler::Health => Ok(health::answer()),
         Handler::Ready => Ok(ready::answer(context).await),
         Handler::Inference => Ok(inference::answer(incoming, context).await),
         Handler::Me => me::answer(incoming, context).await,
-        Handler::Codex if incoming.method == "PUT" => {
-            onboarding_codex::keep(incoming, context).await
-        }
-        Handler::Codex => onboarding_codex::forget(incoming, context).await,
+        Handler::KeepCodex => onboarding_codex::keep(incoming, context).await,
+        Handler::ForgetCodex => onboarding_codex::forget(incoming, context).await,
         Handler::BeginSignIn => onboarding_codex::begin(incoming, context).await,
         Handler::TellSignIn => onboarding_codex::tell(incoming, context, id).await,
+        Handler::SignIn => operator_session::begin(incoming, context).await,
+        Handler::TellSession => {
+            let operator = operator.as_ref().ok_or(Error::OperatorRequired)?;
+            Ok(operator_session::tell(incoming, operator))
+        }
+        Handler::SignOut => Ok(operator_session::end(incoming)),
         Handler::ShowUser => me::show(incoming, context, user_id).await,
         Handler::ForgetCodexOf => {
             onboarding_codex::forget_as_operator(incoming, context, user_id).await

@@ -3,7 +3,6 @@
 use domain::clock::rfc3339;
 use domain::gateway_key;
 use domain::identifiers::UserId;
-use domain::identity::bearer_of;
 use domain::session::access::KeyRecord;
 use domain::session::messages::{AddKey, Repair};
 use serde::de::DeserializeOwned;
@@ -15,31 +14,11 @@ use crate::error::Error;
 use crate::incoming::Incoming;
 use crate::objects::call;
 use crate::upstream::body;
-use crate::{guessing, log, reply};
+use crate::{log, reply};
 
 /// Far more than any body that an operator sends here.
 const MAX_BODY_BYTES: u64 = 64 * 1024;
 const LONGEST_TEXT: usize = 64;
-
-/// Checks that the operator calls. Wrong tokens are counted; the right one is never refused.
-///
-/// # Errors
-/// [`Error::NotFound`] where no operator is configured, so that the routes don't seem to exist;
-/// [`Error::OperatorRequired`] where somebody else calls; [`Error::TooManyAttempts`] where wrong
-/// tokens come too fast.
-pub async fn authorize(incoming: &Incoming, context: &Context) -> Result<(), Error> {
-    let settings = context.settings()?;
-    let token = settings.operator_token.as_ref().ok_or(Error::NotFound)?;
-    let authorization = incoming.header("authorization").unwrap_or_default();
-    let shown = bearer_of(&authorization).unwrap_or_default();
-    if token.is_known_by(shown) {
-        return Ok(());
-    }
-    if !shown.is_empty() {
-        guessing::wrong_operator(incoming, context).await?;
-    }
-    Err(Error::OperatorRequired)
-}
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,6 +53,7 @@ pub async fn mint_key(
         // Two keys of 256 random bits share 32 bits of their hashes: to be tried again.
         return Err(Error::Internal);
     }
+    incoming.is_about(hash.id());
     log::early(incoming, 201, None);
     let KeyRecord { label, created_at, .. } = &record;
     let key_id = hash.id();
@@ -96,6 +76,7 @@ pub async fn revoke_key(
     if !call(context, user_id.as_str(), revoke).await? {
         return Err(Error::NotFound);
     }
+    incoming.is_about(key_id);
     log::early(incoming, 204, None);
     Ok(reply::empty(204))
 }
@@ -117,6 +98,7 @@ pub async fn block(
 ) -> Result<Response, Error> {
     let NewBlock { reason } = read_json(incoming).await?;
     check_text(reason.as_deref().unwrap_or_default(), "A reason")?;
+    incoming.is_about(reason.as_deref().unwrap_or_default());
     repair(incoming, context, user_id, Repair::Block { reason }).await
 }
 

@@ -80,6 +80,7 @@ pub async fn import(incoming: &Incoming, context: &Context) -> Result<Response, 
     if let Err(error) = written {
         log::fault("the roster's names are not in D1: send the list again", &error.to_string());
     }
+    incoming.is_about(&format!("{} people", seats.len()));
     log::early(incoming, 200, None);
     Ok(reply::json(200, &seats))
 }

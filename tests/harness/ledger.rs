@@ -91,6 +91,17 @@ impl Ledger {
         rows.unwrap().map(Result::unwrap).collect()
     }
 
+    /// What was done to `user`: by whom, what, and what about.
+    #[must_use]
+    pub fn actions(&self, user: &str) -> Vec<[String; 3]> {
+        let connection = self.open();
+        let query = "select operator, action, coalesce(detail, '') from operator_actions
+            where user_id = ?1 order by id";
+        let mut statement = connection.prepare(query).unwrap();
+        let rows = statement.query_map([user], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]));
+        rows.unwrap().map(Result::unwrap).collect()
+    }
+
     /// The rows of `user` as soon as their counts add up to `count`.
     ///
     /// # Panics

@@ -12,6 +12,7 @@
     reason = "a test that can't go on has to fail, and panicking is how tests do that"
 )]
 
+pub mod access;
 pub mod commits;
 pub mod distance;
 pub mod gateway;

@@ -35,12 +35,13 @@ pub static RUN: LazyLock<Record> = LazyLock::new(Record::default);
 /// Below this length, a text that is secret in one place may be a word in another.
 const SHORTEST: usize = 9;
 
-const HEADERS: [&str; 5] = [
+const HEADERS: [&str; 6] = [
     "authorization",
     "x-gateway-key",
     "x-codex-token",
     "cf-access-client-id",
     "cf-access-client-secret",
+    "cf-access-jwt-assertion",
 ];
 
 const MEMBERS: [&str; 8] = [

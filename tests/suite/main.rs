@@ -39,6 +39,8 @@ mod openclaw_isolation;
 mod openclaw_siege;
 mod openclaw_trouble;
 mod operator;
+mod operator_access;
+mod operator_session;
 mod paths;
 mod proxying;
 mod redaction;
@@ -61,6 +63,8 @@ fn main() -> ExitCode {
         identity::tests(),
         binding::tests(),
         operator::tests(),
+        operator_access::tests(),
+        operator_session::tests(),
         onboarding::tests(),
         roster::tests(),
         guesses::tests(),

@@ -51,7 +51,7 @@ fn peppered(pepper: Option<&Secret<String>>, text: &str) -> [u8; 32] {
     }
 }
 
-fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
+pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
     // HMAC takes keys of any length: the error can't occur, and an empty key is as good an answer.
     let mut mac = Hmac::<Sha256>::new_from_slice(key)
         .unwrap_or_else(|_| Hmac::<Sha256>::new(&hmac::digest::array::Array::default()));

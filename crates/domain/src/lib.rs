@@ -3,6 +3,7 @@
 //! This crate depends on no Workers crate, does no I/O and reads no clock: time comes in as an
 //! argument, and what is to be written comes out as a value.
 
+pub mod access_jwt;
 pub mod agent_body;
 pub mod chat_body;
 pub mod claim_code;
@@ -21,6 +22,7 @@ pub mod keyed_hash;
 pub mod meter;
 pub mod model_list;
 pub mod openclaw_probe;
+pub mod operator_session;
 pub mod path;
 pub mod rate_headers;
 pub mod refusals;

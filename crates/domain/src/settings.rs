@@ -2,6 +2,7 @@
 
 mod billing;
 mod codex;
+mod operator;
 
 use std::str::FromStr;
 
@@ -10,6 +11,7 @@ use url::Url;
 
 pub use self::billing::Billing;
 pub use self::codex::CodexSettings;
+pub use self::operator::OperatorSettings;
 use crate::secret::Secret;
 
 /// Whose credential pays for a request.
@@ -93,8 +95,8 @@ pub struct Settings {
     pub max_body_bytes: u64,
     /// `UPSTREAM_FIRST_BYTE_MS`.
     pub upstream_first_byte_ms: u32,
-    /// `OPERATOR_TOKEN`.
-    pub operator_token: Option<Secret<String>>,
+    /// Who the operator is; none, and the operator's routes don't exist.
+    pub operator: Option<OperatorSettings>,
     /// `IP_HASH_PEPPER`.
     pub ip_hash_pepper: Option<Secret<String>>,
     /// `CORS_ORIGINS`.
@@ -203,7 +205,7 @@ impl Settings {
             unproven_per_minute: texts.positive("UNPROVEN_PER_MINUTE", 300)?,
             max_body_bytes: texts.positive("MAX_BODY_BYTES", 20 * 1024 * 1024)?,
             upstream_first_byte_ms: texts.positive("UPSTREAM_FIRST_BYTE_MS", 150_000)?,
-            operator_token: texts.secret("OPERATOR_TOKEN"),
+            operator: operator::read(&texts)?,
             ip_hash_pepper: texts.secret("IP_HASH_PEPPER"),
             cors_origins: cors_origins(&texts)?,
         })

@@ -86,7 +86,7 @@ fn endpoint<F: Fn(&str) -> Option<String>>(
     Ok(Some(url))
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),

@@ -1,0 +1,122 @@
+//! Who the operator is: by token, by Cloudflare Access, or signed in at the console.
+
+use domain::access_jwt::{AccessSettings, Assertion};
+use domain::identity::bearer_of;
+use domain::operator_session::{self, SignedIn};
+use domain::secret::Secret;
+use domain::settings::OperatorSettings;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::incoming::Incoming;
+use crate::{access_keys, guessing};
+
+/// The operator of one request.
+pub struct Operator {
+    /// For the record of what was done: `token`, or whom Access knows.
+    pub name: String,
+    /// The sign-in, where a cookie is what was shown.
+    pub session: Option<Session>,
+}
+
+/// A sign-in at the console.
+pub struct Session {
+    /// What has to come along with whatever changes anything.
+    pub csrf_token: String,
+    /// Its end.
+    pub ends: SignedIn,
+}
+
+impl Operator {
+    fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), session: None }
+    }
+}
+
+/// Checks that the operator calls. What is wrong is counted; what is right is never refused for it.
+///
+/// # Errors
+/// [`Error::NotFound`] where no operator is configured, so that the routes don't seem to exist;
+/// [`Error::OperatorRequired`] where somebody else calls; [`Error::TooManyAttempts`] where wrong
+/// credentials come too fast; [`Error::CsrfFailed`] where another site made the browser call.
+pub async fn authorize(incoming: &Incoming, context: &Context) -> Result<Operator, Error> {
+    let settings = context.settings()?;
+    let OperatorSettings { token, access } = settings.operator.as_ref().ok_or(Error::NotFound)?;
+    let authorization = incoming.header("authorization").unwrap_or_default();
+    let bearer = bearer_of(&authorization).unwrap_or_default();
+    let assertion = incoming.header("cf-access-jwt-assertion").unwrap_or_default();
+    let cookie = cookie(incoming).unwrap_or_default();
+    let operator = if !bearer.is_empty() {
+        let is_known = token.as_ref().is_some_and(|token| token.is_known_by(bearer));
+        is_known.then(|| Operator::named("token"))
+    } else if let Some(access) = access.as_ref().filter(|_| !assertion.is_empty()) {
+        by_access(&assertion, access, incoming).await?
+    } else if let Some(token) = token.as_ref().filter(|_| !cookie.is_empty()) {
+        return by_cookie(&cookie, token, incoming);
+    } else {
+        return Err(Error::OperatorRequired);
+    };
+    match operator {
+        Some(operator) => Ok(operator),
+        None => Err(wrong(incoming, context).await),
+    }
+}
+
+/// What somebody hears who isn't the operator and tried.
+pub async fn wrong(incoming: &Incoming, context: &Context) -> Error {
+    guessing::wrong_operator(incoming, context).await.err().unwrap_or(Error::OperatorRequired)
+}
+
+async fn by_access(
+    assertion: &str,
+    access: &AccessSettings,
+    incoming: &Incoming,
+) -> Result<Option<Operator>, Error> {
+    let Some(assertion) = Assertion::parse(assertion) else { return Ok(None) };
+    let Some(holder) = assertion.holder(access, incoming.arrived) else { return Ok(None) };
+    if !access_keys::has_signed(access, &assertion).await {
+        return Ok(None);
+    }
+    // Access puts the assertion on whatever a browser sends, whoever made it send that.
+    if is_unsafe(incoming) && incoming.header("origin").is_some() {
+        check_origin(incoming)?;
+    }
+    Ok(Some(Operator::named(holder)))
+}
+
+/// An old cookie is no guess: its browser is told to sign in again.
+fn by_cookie(cookie: &str, token: &Secret<String>, incoming: &Incoming) -> Result<Operator, Error> {
+    let ends =
+        operator_session::check(token, cookie, incoming.arrived).ok_or(Error::OperatorRequired)?;
+    if is_unsafe(incoming) {
+        check_origin(incoming)?;
+        let shown = incoming.header("x-csrf-token").unwrap_or_default();
+        if !operator_session::is_csrf_token(token, cookie, &shown) {
+            return Err(Error::CsrfFailed);
+        }
+    }
+    let csrf_token = operator_session::csrf_token(token, cookie);
+    Ok(Operator { session: Some(Session { csrf_token, ends }), ..Operator::named("token") })
+}
+
+fn is_unsafe(incoming: &Incoming) -> bool {
+    !matches!(incoming.method.as_str(), "GET" | "HEAD" | "OPTIONS")
+}
+
+fn check_origin(incoming: &Incoming) -> Result<(), Error> {
+    let is_same = incoming.header("origin").is_some_and(|origin| origin == incoming.origin());
+    if is_same { Ok(()) } else { Err(Error::CsrfFailed) }
+}
+
+/// The name of the cookie: with a prefix that binds it to this very host and to TLS, but where there
+/// is no TLS on one's own machine.
+pub fn cookie_name(incoming: &Incoming) -> &'static str {
+    if incoming.origin().starts_with("https:") { "__Host-operator" } else { "operator" }
+}
+
+fn cookie(incoming: &Incoming) -> Option<String> {
+    let cookies = incoming.header("cookie")?;
+    let mut cookies = cookies.split(';').filter_map(|cookie| cookie.trim().split_once('='));
+    let name = cookie_name(incoming);
+    cookies.find(|(known, _)| *known == name).map(|(_, value)| value.to_owned())
+}

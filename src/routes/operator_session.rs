@@ -1,0 +1,86 @@
+//! `/operator/session`: signing in at the console, and out.
+
+use domain::clock::rfc3339;
+use domain::operator_session::{self, LIFETIME};
+use domain::secret::Secret;
+use serde::{Deserialize, Serialize};
+use web_sys::Response;
+
+use super::operator_access::{self, Operator, Session, cookie_name};
+use crate::context::{Context, random_bytes};
+use crate::error::Error;
+use crate::incoming::Incoming;
+use crate::upstream::body;
+use crate::{log, reply};
+
+/// Far more than a token.
+const MAX_BODY_BYTES: u64 = 4 * 1024;
+
+#[derive(Deserialize)]
+struct Shown {
+    token: String,
+}
+
+#[derive(Serialize)]
+struct Standing<'a> {
+    /// Whom the record of actions names.
+    operator: &'a str,
+    /// For the header `X-CSRF-Token`; nothing where no cookie is used.
+    csrf_token: Option<&'a str>,
+    expires_at: Option<String>,
+}
+
+/// `POST /operator/session`: 204 and a cookie.
+///
+/// # Errors
+/// [`Error::NotFound`] where no operator is configured, [`Error::OperatorRequired`] and
+/// [`Error::TooManyAttempts`] for a wrong token.
+pub async fn begin(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+    let settings = context.settings()?;
+    let operator = settings.operator.as_ref().ok_or(Error::NotFound)?;
+    let body = body::read(incoming, MAX_BODY_BYTES).await?;
+    // What was sent may be the token, so it isn't repeated.
+    let shown: Shown = serde_json::from_slice(&body).map_err(|_| Error::InvalidJson {
+        problem: r#"Send the operator's token: {"token":"…"}."#.to_owned(),
+    })?;
+    let token = operator.token.as_ref().filter(|token| token.is_known_by(&shown.token));
+    let Some(token) = token else {
+        return Err(operator_access::wrong(incoming, context).await);
+    };
+    let cookie = operator_session::issue(token, &random_bytes(), incoming.arrived);
+    log::early(incoming, 204, None);
+    Ok(with_cookie(incoming, &cookie, LIFETIME / 1_000))
+}
+
+/// `GET /operator/session`: 200, who is signed in and what has to come along with actions.
+pub fn tell(incoming: &Incoming, operator: &Operator) -> Response {
+    log::early(incoming, 200, None);
+    let session = operator.session.as_ref();
+    let response = reply::json(
+        200,
+        &Standing {
+            operator: &operator.name,
+            csrf_token: session.map(|Session { csrf_token, .. }| csrf_token.as_str()),
+            expires_at: session.map(|Session { ends, .. }| rfc3339(ends.expires_at)),
+        },
+    );
+    reply::set(&response.headers(), "cache-control", "no-store");
+    response
+}
+
+/// `DELETE /operator/session`: 204, and the browser forgets the cookie.
+pub fn end(incoming: &Incoming) -> Response {
+    log::early(incoming, 204, None);
+    with_cookie(incoming, &Secret::new(String::new()), 0)
+}
+
+fn with_cookie(incoming: &Incoming, value: &Secret<String>, seconds: i64) -> Response {
+    let name = cookie_name(incoming);
+    let secure = if name.starts_with("__Host-") { "; Secure" } else { "" };
+    let value = value.expose();
+    let cookie =
+        format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
+    let response = reply::empty(204);
+    reply::set(&response.headers(), "set-cookie", &cookie);
+    response
+}
