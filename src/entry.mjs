@@ -1,9 +1,21 @@
-// The module that workerd loads: worker-build's output, with the object classes as subclasses of
-// DurableObject, which is what the runtime asks of a class that is called by RPC.
-import { DurableObject } from "cloudflare:workers";
+// What workerd loads: worker-build's output, with the object classes as subclasses of DurableObject,
+// which is what the runtime asks of a class that is called by RPC.
+//
+// The Worker is two modules (decision 9). The gateway, which agents' requests need, is loaded with the
+// Worker; the office, which is all the rest, when somebody asks for it.
+import { DurableObject, WorkerEntrypoint } from "cloudflare:workers";
 import * as gateway from "../build/index.js";
 
-export default gateway.default;
+const office = () => import("../build-office/index.js");
+
+const ofAgents = /^https?:\/\/[^/]+\/(?:v1|u|health)(?:[/?#]|$)/;
+
+export default class extends WorkerEntrypoint {
+  async fetch(request) {
+    const module = ofAgents.test(request.url) ? gateway : await office();
+    return module.default.prototype.fetch.call(this, request);
+  }
+}
 
 export class UserSession extends DurableObject {
   #session;

@@ -2,11 +2,13 @@
 
 #[cfg(feature = "fault-injection")]
 mod injected {
-    use std::cell::{Cell, RefCell};
+    use std::cell::RefCell;
     use std::collections::HashMap;
     use std::time::Duration;
 
+    use js_sys::Reflect;
     use serde_json::json;
+    use wasm_bindgen::JsValue;
     use worker::Delay;
 
     use crate::log;
@@ -15,21 +17,27 @@ mod injected {
     const LINGER: Duration = Duration::from_secs(8);
 
     thread_local! {
-        static CLOCK_OFFSET: Cell<i64> = const { Cell::new(0) };
         // The objects of this runtime share the isolate, so what a request wants is known there too.
         static WANTED: RefCell<HashMap<String, String>> = RefCell::default();
     }
 
+    /// Where the offset is, for both modules of the Worker.
+    fn clock_offset_name() -> JsValue {
+        JsValue::from_str("faultClockOffset")
+    }
+
     /// How far the clock is moved, in milliseconds.
     pub fn clock_offset() -> i64 {
-        CLOCK_OFFSET.get()
+        let offset = Reflect::get(&js_sys::global(), &clock_offset_name()).ok();
+        #[expect(clippy::cast_possible_truncation, reason = "tests move it by whole milliseconds")]
+        offset.and_then(|offset| offset.as_f64()).map_or(0, |offset| offset as i64)
     }
 
     /// Moves the clock as `x-fault-clock-offset-ms` says, from now on and for the whole isolate.
     pub fn move_clock(headers: &web_sys::Headers) {
         let text = headers.get("x-fault-clock-offset-ms").ok().flatten();
-        if let Some(offset) = text.and_then(|text| text.parse().ok()) {
-            CLOCK_OFFSET.set(offset);
+        if let Some(offset) = text.and_then(|text| text.parse::<f64>().ok()) {
+            let _ = Reflect::set(&js_sys::global(), &clock_offset_name(), &offset.into());
         }
     }
 

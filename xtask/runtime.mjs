@@ -38,18 +38,20 @@ childProcess.spawn = (command, ...rest) => {
   return child;
 };
 
-function modulesOf(root, build) {
+function modulesOf({ root, build, office }) {
   const text = (path) => readFileSync(path, "utf8");
   const modules = [
     { type: "ESModule", path: "src/entry.mjs", contents: text(join(root, "src/entry.mjs")) },
   ];
-  for (const name of readdirSync(build)) {
-    // The Worker imports its build as "../build/…", whichever build is served.
-    const path = `build/${name}`;
-    if (name.endsWith(".js")) {
-      modules.push({ type: "ESModule", path, contents: text(join(build, name)) });
-    } else if (name.endsWith(".wasm")) {
-      modules.push({ type: "CompiledWasm", path, contents: readFileSync(join(build, name)) });
+  // The Worker imports its modules from "../build/…" and "../build-office/…", whichever are served.
+  for (const [folder, files] of [["build", build], ["build-office", office]]) {
+    for (const name of readdirSync(files)) {
+      const path = `${folder}/${name}`;
+      if (name.endsWith(".js")) {
+        modules.push({ type: "ESModule", path, contents: text(join(files, name)) });
+      } else if (name.endsWith(".wasm")) {
+        modules.push({ type: "CompiledWasm", path, contents: readFileSync(join(files, name)) });
+      }
     }
   }
   return modules;
@@ -105,7 +107,7 @@ async function serve(options) {
         {
           name: worker.name,
           modulesRoot: "/",
-          modules: modulesOf(options.root, options.build),
+          modules: modulesOf(options),
           compatibilityDate: worker.compatibility_date,
           compatibilityFlags: worker.compatibility_flags,
           bindings: options.variables,

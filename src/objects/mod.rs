@@ -4,7 +4,10 @@
 //! [`call`] is the only place that builds a stub. An error of it means that the call failed; what
 //! an object refuses is a value of its reply.
 
+#[cfg(feature = "gateway")]
 mod guesses;
+mod messages;
+#[cfg(feature = "gateway")]
 mod user_session;
 
 use std::fmt;

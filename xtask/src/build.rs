@@ -36,17 +36,42 @@ impl Variant {
         if fault_injection { Self::FaultInjection } else { Self::Release }
     }
 
-    fn folder_name(self) -> &'static str {
-        match self {
-            Self::Release => "build",
-            Self::FaultInjection => "build-fault",
+    /// Where the build of a module is, or will be.
+    pub fn folder(self, module: Module) -> PathBuf {
+        workspace::root().join(self.folder_name(module))
+    }
+
+    fn folder_name(self, module: Module) -> &'static str {
+        match (self, module) {
+            (Self::Release, Module::Gateway) => "build",
+            (Self::Release, Module::Office) => "build-office",
+            (Self::FaultInjection, Module::Gateway) => "build-fault",
+            (Self::FaultInjection, Module::Office) => "build-fault-office",
         }
     }
 
-    /// Where the build is, or will be.
-    pub fn folder(self) -> PathBuf {
-        workspace::root().join(self.folder_name())
+    fn features(self, module: Module) -> &'static str {
+        match (self, module) {
+            (Self::Release, Module::Gateway) => "gateway",
+            (Self::Release, Module::Office) => "office",
+            (Self::FaultInjection, Module::Gateway) => "gateway,fault-injection",
+            (Self::FaultInjection, Module::Office) => "office,fault-injection",
+        }
     }
+}
+
+/// One of the two modules that the Worker is made of: decision 9.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Module {
+    /// What every request of an agent needs.
+    Gateway,
+    /// The rest, loaded when it is first asked for.
+    Office,
+}
+
+impl Module {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Gateway, Self::Office];
 }
 
 /// Sets up and builds.
@@ -59,20 +84,30 @@ pub fn run(options: &Options) -> Result<()> {
     build(&progress, &toolchain, Variant::new(options.fault_injection))
 }
 
-/// Builds, if an input has changed since the last time.
+/// Builds both modules, if an input has changed since the last time.
 ///
 /// # Errors
 /// When the compiler refuses.
 pub fn build(progress: &Progress, toolchain: &WasmToolchain, variant: Variant) -> Result<()> {
-    let folder = variant.folder();
+    let inputs = inputs()?;
+    Module::ALL
+        .into_iter()
+        .try_for_each(|module| build_module(progress, toolchain, (variant, module), &inputs))
+}
+
+fn build_module(
+    progress: &Progress,
+    toolchain: &WasmToolchain,
+    (variant, module): (Variant, Module),
+    inputs: &str,
+) -> Result<()> {
+    let (folder, folder_name) = (variant.folder(module), variant.folder_name(module));
     let wasm = folder.join("index_bg.wasm");
-    let stamp = Stamp::new(variant.folder_name(), inputs()?);
+    let stamp = Stamp::new(folder_name, inputs.to_owned());
     if !stamp.is_current(&[wasm.clone(), folder.join("index.js")]) {
         let mut command = workspace::command(setup::build_tool(&WORKER_BUILD));
-        command.args(["--release", "--panic-unwind", "--out-dir", variant.folder_name()]);
-        if variant == Variant::FaultInjection {
-            command.args(["--features", "fault-injection"]);
-        }
+        command.args(["--release", "--panic-unwind", "--out-dir", folder_name]);
+        command.args(["--no-default-features", "--features", variant.features(module)]);
         command.envs(toolchain.environment()?);
         // worker-build builds the standard library too; this is the smaller of its two forms.
         let features = "panic-unwind,optimize_for_size";
@@ -80,7 +115,7 @@ pub fn build(progress: &Progress, toolchain: &WasmToolchain, variant: Variant) -
         command.env("WASM_BINDGEN_BIN", setup::build_tool(&WASM_BINDGEN));
         command.env("WASM_OPT_BIN", workspace::node_program("wasm-opt"));
         command.env("ESBUILD_BIN", workspace::node_program("esbuild"));
-        let name = format!("building the Worker into {}/", variant.folder_name());
+        let name = format!("building the Worker into {folder_name}/");
         let advice = "Mend what the compiler names above. If it isn't in this repository's own code, \
                       `rm -rf target/wasm32-unknown-unknown target/tools` and run the command again.";
         progress.run(Step { name: &name, command, advice, patience: None })?;
@@ -89,8 +124,7 @@ pub fn build(progress: &Progress, toolchain: &WasmToolchain, variant: Variant) -
     }
     let bytes = std::fs::read(&wasm).with_context(|| format!("can't read {}", wasm.display()))?;
     progress.say(&format!(
-        "  {}/index_bg.wasm: {} KB, {} KB gzipped",
-        variant.folder_name(),
+        "  {folder_name}/index_bg.wasm: {} KB, {} KB gzipped",
         bytes.len() / 1000,
         gzipped(&bytes)? / 1000
     ));

@@ -37,7 +37,8 @@ enum Command {
     Setup,
     /// Build the Worker's Wasm with optimisations.
     ///
-    /// The result is in build/ (with --fault-injection: build-fault/). Nothing is done when no input
+    /// The result is in build/ and build-office/ (with --fault-injection: build-fault/ and
+    /// build-fault-office/). Nothing is done when no input
     /// has changed.
     Build(build::Options),
     /// Run the gateway on this machine, its state on disk.

@@ -18,7 +18,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::build::{self, Variant};
+use crate::build::{self, Module, Variant};
 use crate::progress::Progress;
 use crate::wrangler::Wrangler;
 use crate::{setup, workspace};
@@ -66,8 +66,10 @@ pub fn run(options: Options) -> Result<()> {
     let progress = Progress::new();
     if options.no_build {
         setup::for_serving(&progress)?;
-        if !variant.folder().join("index.js").exists() {
-            bail!("{} is empty: leave --no-build out", variant.folder().display());
+        for folder in Module::ALL.map(|module| variant.folder(module)) {
+            if !folder.join("index.js").exists() {
+                bail!("{} is empty: leave --no-build out", folder.display());
+            }
         }
     } else {
         let toolchain = setup::for_build(&progress)?;
@@ -101,9 +103,11 @@ async fn serve_until_it_dies(options: Options) -> Result<()> {
     let upstream = upstream(&mut variables).await?;
     settings::check(&variables)?;
 
+    let variant = Variant::new(options.fault_injection);
     let mut runtime = Runtime::start(&Plan {
         root: workspace::root(),
-        build: &Variant::new(options.fault_injection).folder(),
+        build: &variant.folder(Module::Gateway),
+        office: &variant.folder(Module::Office),
         state: &state,
         port: options.port,
         variables: &variables,

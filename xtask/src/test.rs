@@ -91,6 +91,12 @@ fn checks() -> Vec<Command> {
         cargo(
             "clippy --locked --package organized-gateway --features fault-injection --quiet -- -D warnings",
         ),
+        cargo(
+            "check --locked --package organized-gateway --no-default-features --features gateway --quiet",
+        ),
+        cargo(
+            "check --locked --package organized-gateway --no-default-features --features office --quiet",
+        ),
         documentation,
     ]
 }

@@ -16,18 +16,8 @@ use wasm_bindgen::prelude::*;
 use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
 
 use self::store::Store;
-use super::{Message, encode, wake_in};
+use super::{encode, wake_in};
 use crate::{clock, log};
-
-impl Message for Count {
-    const BINDING: &'static str = "GUESSES";
-    type Envelope = Self;
-    type Reply = Counted;
-
-    fn seal(self) -> Self {
-        self
-    }
-}
 
 /// The object of one network.
 #[durable_object(alarm)]

@@ -6,7 +6,6 @@
 //! while D1 takes a batch, and while the provider of Codex tokens answers.
 
 mod codex;
-mod messages;
 mod outbox;
 mod store;
 

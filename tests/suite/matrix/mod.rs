@@ -180,6 +180,7 @@ impl Question<'_> {
         let request = match plain {
             "PUT /onboarding/codex" => request.json(&people::tokens()),
             "POST /onboarding/claim" => request.json(&claim(gateway, &user, special).await),
+            "POST /operator/session" => request.json(&sign_in(gateway, special)),
             "POST /operator/api/roster" => {
                 let person = format!("name,email\n{user},{user}@example.com\n");
                 request.header("content-type", "text/csv").body(person)
@@ -203,6 +204,15 @@ async fn claim(gateway: &Gateway, user: &str, special: &str) -> Value {
     let made = answer(gateway.operator(Method::POST, &path).json(&json!({}))).await;
     made.is(201);
     json!({ "user_id": user, "code": made.json()["code"] })
+}
+
+/// A sign-in at the console.
+fn sign_in(gateway: &Gateway, special: &str) -> Value {
+    match special {
+        "the right token" => json!({ "token": gateway.operator_token() }),
+        "a wrong token" => json!({ "token": "not the operator's" }),
+        unknown => panic!("a sign-in with {unknown}?"),
+    }
 }
 
 /// An address, another one for every few requests: nobody is to be refused for having tried often.

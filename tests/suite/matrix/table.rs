@@ -224,17 +224,26 @@ pub struct Route {
     pub pattern: String,
 }
 
-/// The route table, read from its source.
+/// The route tables of both modules, read from their sources.
 pub fn routes() -> Vec<Route> {
-    let path = gateway_tests::workspace().join("src/routes/mod.rs");
-    let source = std::fs::read_to_string(path).unwrap();
+    let sources = ["mod.rs", "office.rs"].map(|name| {
+        let path = gateway_tests::workspace().join("src/routes").join(name);
+        std::fs::read_to_string(path).unwrap()
+    });
+    let tables = [("const GATEWAY", "Handler::"), ("const ROUTES", "Task::")];
+    let [gateway, office] = tables.map(|table| routes_of(&sources, table));
+    gateway.into_iter().chain(office).collect()
+}
+
+fn routes_of(sources: &[String], (table, handler): (&str, &str)) -> Vec<Route> {
+    let source = sources.concat();
     let lists = Regex::new(r"const ([A-Z_]+): &\[&str\] = &\[([^\]]*)\];").unwrap();
     let methods = |name: &str| -> Vec<String> {
         let list = lists.captures_iter(&source).find(|found| &found[1] == name);
         let list = list.unwrap_or_else(|| panic!("the methods of {name}"));
         list[2].split(',').map(|word| word.trim().trim_matches('"').to_owned()).collect()
     };
-    let (_, rows) = source.split_once("const ROUTES").expect("the route table");
+    let (_, rows) = source.split_once(table).expect("the route table");
     let (rows, _) = rows.split_once("];").expect("its end");
     let row = Regex::new(r#"row\([ \n]*([A-Z_]+),[ \n]*"([^"]+)""#).unwrap();
     let routes: Vec<_> = row
@@ -242,7 +251,7 @@ pub fn routes() -> Vec<Route> {
         .map(|row| Route { methods: methods(&row[1]), pattern: row[2].to_owned() })
         .collect();
     // However they are laid out: each names its handler.
-    assert_eq!(routes.len(), rows.matches("Handler::").count(), "every row is read");
+    assert_eq!(routes.len(), rows.matches(handler).count(), "every row is read");
     routes
 }
 

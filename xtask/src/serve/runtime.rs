@@ -19,8 +19,10 @@ use crate::wrangler::Wrangler;
 pub struct Plan<'a> {
     /// The workspace's folder, in which the entry module is.
     pub root: &'a Path,
-    /// The folder of the built Worker.
+    /// The folder of the module that is always loaded.
     pub build: &'a Path,
+    /// The folder of its other module.
+    pub office: &'a Path,
     /// The folder of the state.
     pub state: &'a Path,
     /// Of 127.0.0.1; 0 for any that is free.

@@ -1,5 +1,7 @@
-//! Which message of a user's session has which reply.
+//! Which message goes to which object, and has which reply. Callers need to know no more of an object
+//! than this.
 
+use domain::guesses::{Count, Counted};
 use domain::session::access::Proof;
 use domain::session::codex::SignInStanding;
 use domain::session::codex::messages::{
@@ -49,3 +51,13 @@ session_messages!(
     Entitle => bool,
     SetTier => ()
 );
+
+impl Message for Count {
+    const BINDING: &'static str = "GUESSES";
+    type Envelope = Self;
+    type Reply = Counted;
+
+    fn seal(self) -> Self {
+        self
+    }
+}

@@ -1,0 +1,157 @@
+//! The routes of the module that is loaded when one of them is first asked for: people's own state and
+//! sign-ins, and all that is the operator's.
+
+use domain::session::messages::Repair;
+use web_sys::Response;
+
+use super::operator_access::{self, Operator};
+use super::operator_actions::{self, Action};
+use super::{
+    Access, GET, Handler, Named, Route, codes, me, onboarding_codex, operator, operator_session,
+    ready, roster,
+};
+use crate::context::Context;
+use crate::error::Error;
+use crate::incoming::Incoming;
+
+/// What answers a route.
+#[derive(Clone, Copy)]
+pub enum Task {
+    Ready,
+    Me,
+    Claim,
+    KeepCodex,
+    ForgetCodex,
+    BeginSignIn,
+    TellSignIn,
+    SignIn,
+    TellSession,
+    SignOut,
+    ShowUser,
+    ForgetCodexOf,
+    MintKey,
+    RevokeKey,
+    IssueCode,
+    Block,
+    Unblock,
+    Unbind,
+    Reset,
+    ImportRoster,
+}
+
+impl Task {
+    /// What the record of actions calls it; nothing where it changes nothing.
+    const fn action(self) -> Option<&'static str> {
+        Some(match self {
+            Self::ForgetCodexOf => "forget_codex",
+            Self::MintKey => "mint_key",
+            Self::RevokeKey => "revoke_key",
+            Self::IssueCode => "issue_code",
+            Self::Block => "block",
+            Self::Unblock => "unblock",
+            Self::Unbind => "unbind",
+            Self::Reset => "reset",
+            Self::ImportRoster => "import_roster",
+            _ => return None,
+        })
+    }
+}
+
+const POST: &[&str] = &["POST"];
+const PUT: &[&str] = &["PUT"];
+const DELETE: &[&str] = &["DELETE"];
+
+const fn row(
+    methods: &'static [&'static str],
+    path: &'static str,
+    access: Access,
+    task: Task,
+) -> Route {
+    super::row(methods, path, access, Handler::Office(task))
+}
+
+pub const ROUTES: &[Route] = &[
+    row(GET, "/ready", Access::Open, Task::Ready),
+    row(GET, "/me", Access::User, Task::Me),
+    row(POST, "/onboarding/claim", Access::Open, Task::Claim),
+    row(PUT, "/onboarding/codex", Access::User, Task::KeepCodex),
+    row(DELETE, "/onboarding/codex", Access::User, Task::ForgetCodex),
+    row(POST, "/onboarding/codex/device", Access::User, Task::BeginSignIn),
+    row(GET, "/onboarding/codex/device/:id", Access::User, Task::TellSignIn),
+    row(POST, "/operator/session", Access::Open, Task::SignIn),
+    row(GET, "/operator/session", Access::Operator, Task::TellSession),
+    row(DELETE, "/operator/session", Access::Operator, Task::SignOut),
+    row(GET, "/operator/api/users/:user_id", Access::Operator, Task::ShowUser),
+    row(DELETE, "/operator/api/users/:user_id/codex", Access::Operator, Task::ForgetCodexOf),
+    row(POST, "/operator/api/users/:user_id/keys", Access::Operator, Task::MintKey),
+    row(DELETE, "/operator/api/users/:user_id/keys/:id", Access::Operator, Task::RevokeKey),
+    row(POST, "/operator/api/users/:user_id/codes", Access::Operator, Task::IssueCode),
+    row(POST, "/operator/api/users/:user_id/block", Access::Operator, Task::Block),
+    row(POST, "/operator/api/users/:user_id/unblock", Access::Operator, Task::Unblock),
+    row(POST, "/operator/api/users/:user_id/unbind", Access::Operator, Task::Unbind),
+    row(POST, "/operator/api/users/:user_id/reset", Access::Operator, Task::Reset),
+    row(POST, "/operator/api/roster", Access::Operator, Task::ImportRoster),
+];
+
+/// Finds out who the operator is, where a row is the operator's.
+pub async fn authorize(
+    row: Option<&Route>,
+    incoming: &Incoming,
+    context: &Context,
+) -> Result<Option<Operator>, Error> {
+    if row.is_none_or(|row| row.access != Access::Operator) {
+        return Ok(None);
+    }
+    operator_access::authorize(incoming, context).await.map(Some)
+}
+
+/// Answers, and records what the operator did.
+pub async fn handle(
+    task: Task,
+    named: Named<'_>,
+    incoming: &Incoming,
+    context: &Context,
+) -> Result<Response, Error> {
+    let response = respond(task, &named, incoming, context).await?;
+    if let (Some(operator), Some(what)) = (named.operator, task.action()) {
+        let (operator, user_id) = (operator.name.clone(), named.user_id.to_ascii_lowercase());
+        operator_actions::record(incoming, context, Action { operator, what, user_id });
+    }
+    Ok(response)
+}
+
+async fn respond(
+    task: Task,
+    named: &Named<'_>,
+    incoming: &Incoming,
+    context: &Context,
+) -> Result<Response, Error> {
+    let Named { user_id, id, .. } = *named;
+    match task {
+        Task::Ready => Ok(ready::answer(context).await),
+        Task::Me => me::answer(incoming, context).await,
+        Task::KeepCodex => onboarding_codex::keep(incoming, context).await,
+        Task::ForgetCodex => onboarding_codex::forget(incoming, context).await,
+        Task::BeginSignIn => onboarding_codex::begin(incoming, context).await,
+        Task::TellSignIn => onboarding_codex::tell(incoming, context, id).await,
+        Task::SignIn => operator_session::begin(incoming, context).await,
+        Task::TellSession => {
+            let operator = named.operator.ok_or(Error::OperatorRequired)?;
+            Ok(operator_session::tell(incoming, operator))
+        }
+        Task::SignOut => Ok(operator_session::end(incoming)),
+        Task::ShowUser => me::show(incoming, context, user_id).await,
+        Task::ForgetCodexOf => {
+            onboarding_codex::forget_as_operator(incoming, context, user_id).await
+        }
+        Task::Claim => codes::claim(incoming, context).await,
+        Task::MintKey => operator::mint_key(incoming, context, user_id).await,
+        Task::RevokeKey => operator::revoke_key(incoming, context, user_id, id).await,
+        Task::IssueCode => codes::issue(incoming, context, user_id).await,
+        Task::Block => operator::block(incoming, context, user_id).await,
+        Task::Unblock => operator::repair(incoming, context, user_id, Repair::Unblock).await,
+        Task::Unbind => operator::repair(incoming, context, user_id, Repair::Unbind).await,
+        Task::Reset => operator::repair(incoming, context, user_id, Repair::ResetWindow).await,
+        Task::ImportRoster => roster::import(incoming, context).await,
+    }
+}
