@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use domain::settings::{SettingError, Settings};
+use futures::FutureExt;
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 use worker::{D1Database, Env, ObjectNamespace};
@@ -36,6 +37,8 @@ impl Context {
 
     /// Goes on with something after the answer.
     pub fn wait_until(&self, future: impl Future<Output = ()> + 'static) {
+        // In a box, so that the way to the runtime isn't compiled once for each.
+        let future = future.boxed_local();
         match &self.event {
             Some(event) => event.wait_until(future),
             None => wasm_bindgen_futures::spawn_local(future),

@@ -44,3 +44,14 @@ export class Guesses extends DurableObject {
     return this.#guesses.alarm();
   }
 }
+
+export class UpstreamSlots extends DurableObject {
+  #slots;
+  constructor(state, env) {
+    super(state, env);
+    this.#slots = new gateway.UpstreamSlots(state, env);
+  }
+  receive(message) {
+    return this.#slots.receive(message);
+  }
+}

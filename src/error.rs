@@ -130,6 +130,11 @@ pub enum Error {
     UpstreamRedirect,
     #[error("The agent took too long to begin its answer. Try again with a smaller task.")]
     UpstreamTimeout,
+    #[error(
+        "The agent is busy with others, and yours was not begun. Try again in {} seconds; nothing is \
+         lost.", whole_seconds(*retry_after_ms)
+    )]
+    UpstreamBusy { waited_ms: i64, retry_after_ms: i64 },
     #[error("The gateway isn't set up completely: {0}. Tell the operator.")]
     NotConfigured(String),
 }
@@ -182,7 +187,7 @@ impl Error {
             Self::UpstreamUnreachable | Self::UpstreamRedirect | Self::TokenEndpointUnavailable => {
                 502
             }
-            Self::NotConfigured(_) => 503,
+            Self::NotConfigured(_) | Self::UpstreamBusy { .. } => 503,
             Self::UpstreamTimeout => 504,
         }
     }
@@ -222,6 +227,7 @@ impl Error {
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamRedirect => "upstream_redirect",
             Self::UpstreamTimeout => "upstream_timeout",
+            Self::UpstreamBusy { .. } => "upstream_busy",
             Self::NotConfigured(_) => "not_configured",
         }
     }
@@ -249,6 +255,12 @@ impl Error {
             | Self::TooManyAttempts { retry_after_ms }
             | Self::SignInTooSoon { retry_after_ms } => {
                 domain::rate_headers::retry_headers(*retry_after_ms).into()
+            }
+            Self::UpstreamBusy { waited_ms, retry_after_ms } => {
+                let [seconds, exact] = domain::rate_headers::retry_headers(*retry_after_ms);
+                let waited = ("x-queue-ms", waited_ms.to_string());
+                // Nothing was sent upstream, so nothing is done twice.
+                vec![seconds, exact, waited, ("x-should-retry", "true".to_owned())]
             }
             Self::ConcurrencyLimitExceeded { .. } => vec![("retry-after", "1".to_owned())],
             _ if matches!(self.status(), 402 | 403) => {

@@ -16,10 +16,11 @@ use worker::Delay;
 use crate::context::Context;
 use crate::error::Error;
 use crate::objects::call;
+use crate::upstream::slot::Slot;
 use crate::{clock, log};
 
 /// How often a running request says that it lives: a third of a lease.
-const RENEWAL: Duration = Duration::from_secs(30);
+pub const RENEWAL: Duration = Duration::from_secs(30);
 
 /// How often a settlement is sent before it is left to the object's alarm.
 const ATTEMPTS: u32 = 3;
@@ -27,6 +28,8 @@ const ATTEMPTS: u32 = 3;
 /// The duty to say how a request ended.
 pub struct Settlement {
     arrived: Millis,
+    /// The upstream's slot, which is free again with the end.
+    pub slot: Option<Slot>,
     ttfb_ms: Option<Millis>,
     outcome: Option<oneshot::Sender<Outcome>>,
 }
@@ -46,7 +49,7 @@ impl Settlement {
     ) -> Result<(Admission, Self), Error> {
         let (tell, told) = oneshot::channel();
         let (outcome, ended) = oneshot::channel();
-        let settlement = Self { arrived, ttfb_ms: None, outcome: Some(outcome) };
+        let settlement = Self { arrived, slot: None, ttfb_ms: None, outcome: Some(outcome) };
         let context_of_task = context.clone();
         context.wait_until(async move {
             let entry = message.entry.clone();
@@ -74,6 +77,8 @@ impl Settlement {
     }
 
     fn say(&mut self, outcome: Outcome) {
+        // First, for somebody may wait for it.
+        self.slot.take();
         let outcome = Outcome { latency_ms: self.elapsed(), ttfb_ms: self.ttfb_ms, ..outcome };
         if let Some(sender) = self.outcome.take() {
             // The receiver lives in `wait_until` as long as the runtime lets it.

@@ -1,6 +1,7 @@
 //! Which message goes to which object, and has which reply. Callers need to know no more of an object
 //! than this.
 
+use domain::fair_queue::{Place, SlotMessage};
 use domain::guesses::{Count, Counted};
 use domain::session::access::Proof;
 use domain::session::codex::SignInStanding;
@@ -56,6 +57,16 @@ impl Message for Count {
     const BINDING: &'static str = "GUESSES";
     type Envelope = Self;
     type Reply = Counted;
+
+    fn seal(self) -> Self {
+        self
+    }
+}
+
+impl Message for SlotMessage {
+    const BINDING: &'static str = "SLOTS";
+    type Envelope = Self;
+    type Reply = Place;
 
     fn seal(self) -> Self {
         self

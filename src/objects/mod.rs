@@ -4,9 +4,12 @@
 //! [`call`] is the only place that builds a stub. An error of it means that the call failed; what
 //! an object refuses is a value of its reply.
 
+mod document;
 #[cfg(feature = "gateway")]
 mod guesses;
 mod messages;
+#[cfg(feature = "gateway")]
+mod upstream_slots;
 #[cfg(feature = "gateway")]
 mod user_session;
 

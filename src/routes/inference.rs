@@ -4,14 +4,17 @@
 //! 2. What is to be sent: size, body, the upstream's rules. Until here nothing costs anything.
 //! 3. Admission by the user's object: 401, 403, 429, or a permit. A caller who has not proven to be
 //!    the user, where nobody else has either, needs room in its address's counter for that.
-//! 4. The exchange with the upstream: 502, 504, or an answer. Where the user's Codex token pays, it
+//! 4. A place in the upstream's queue, where there is one and a model or an agent is to run: 503
+//!    after too long a wait, or a slot until the request's end.
+//! 5. The exchange with the upstream: 502, 504, or an answer. Where the user's Codex token pays, it
 //!    is refreshed if need be: 401 where that isn't done any more.
-//! 5. The answer streams back; its end settles the request in `wait_until`.
+//! 6. The answer streams back; its end settles the request in `wait_until`.
 
 use std::time::Duration;
 
-use domain::clock::sql_text;
+use domain::clock::{Millis, sql_text};
 use domain::entry::{Entry, Outcome};
+use domain::fair_queue::Ask;
 use domain::identifiers::{DEFAULT_PROJECT, parse_label};
 use domain::identity::Caller;
 use domain::path::{GatewayPath, gateway_path};
@@ -31,9 +34,10 @@ use crate::settlement::{Settlement, client_left};
 use crate::upstream::body;
 use crate::upstream::codex::{self, Payment};
 use crate::upstream::departure::Departure;
-use crate::upstream::exchange::{self, Answer, NoAnswer, Patience};
+use crate::upstream::exchange::{Answer, NoAnswer, Patience, send};
 use crate::upstream::plan::{Asked, Plan};
 use crate::upstream::relay::{self, Memory};
+use crate::upstream::slot;
 use crate::{fault, guessing, log, reply};
 
 /// What of a path goes into the log, in characters: all of the paths that there are.
@@ -83,9 +87,9 @@ async fn serve(
     };
     *standing = Some(permit.standing);
     fault::strike(&incoming.request_id, "panic-front-after-admission");
-    let forwarded =
-        forward(&asked, plan, permit, Duty { context, settings: &settings, settlement });
-    Ok(forwarded.await.unwrap_or_else(|error| reply::error(&error)))
+    let departure = Departure::of(&incoming.request);
+    let duty = Duty { context, settings: &settings, settlement, departure };
+    Ok(forward(&asked, plan, permit, duty).await)
 }
 
 /// Step 1.
@@ -187,21 +191,53 @@ fn admission_of(asked: &Asked<'_>, plan: &Plan, entry: Entry) -> Admit {
     Admit { shown: asked.caller.shown.clone(), vouched: false, previous_response_id, entry }
 }
 
-/// What is owed for an admitted request.
+/// What is owed for an admitted request, and who it is owed to.
 struct Duty<'a> {
     context: &'a Context,
     settings: &'a Settings,
     settlement: Settlement,
+    departure: Departure,
 }
 
-/// Steps 4 and 5.
-async fn forward(
+/// Steps 4 to 6.
+async fn forward(asked: &Asked<'_>, plan: Plan, permit: Permit, mut duty: Duty<'_>) -> Response {
+    let waited_ms = match queue(asked, &mut duty).await {
+        Ok(waited_ms) => waited_ms,
+        Err(no_answer) => return unanswered(no_answer, duty.settlement),
+    };
+    let response = exchange(asked, plan, permit, duty).await;
+    let response = response.unwrap_or_else(|error| reply::error(&error));
+    if let Some(waited_ms) = waited_ms {
+        reply::set(&response.headers(), "x-queue-ms", &waited_ms.to_string());
+    }
+    response
+}
+
+/// Step 4. Says how long it took, where there is a queue.
+async fn queue(asked: &Asked<'_>, duty: &mut Duty<'_>) -> Result<Option<Millis>, NoAnswer> {
+    let Duty { context, settings, settlement, departure } = duty;
+    let is_inference = upstream_policy::is_inference(&asked.incoming.method, &asked.path);
+    let Some(slots) = settings.upstream_slots.filter(|_| is_inference) else { return Ok(None) };
+    let ask = Ask {
+        request_id: asked.incoming.request_id.clone(),
+        user_id: asked.caller.user_id.to_string(),
+        weight: 1,
+        slots,
+        wait_ms: settings.queue_wait_ms,
+    };
+    let (slot, waited_ms) = slot::take(context, "default".to_owned(), ask, departure).await?;
+    settlement.slot = Some(slot);
+    Ok(Some(waited_ms))
+}
+
+/// Steps 5 and 6.
+async fn exchange(
     asked: &Asked<'_>,
     mut plan: Plan,
     permit: Permit,
     duty: Duty<'_>,
 ) -> Result<Response, Error> {
-    let Duty { context, settings, mut settlement } = duty;
+    let Duty { context, settings, mut settlement, mut departure } = duty;
     let mut memory = None;
     if let Some(agent) = plan.agent.as_mut().filter(|agent| !agent.session_key.is_empty()) {
         if let Some(session_key) = permit.session_key.clone() {
@@ -214,7 +250,6 @@ async fn forward(
             memory = Some(Memory { context: context.clone(), user_id, session_key });
         }
     }
-    let mut departure = Departure::of(&asked.incoming.request);
     let patience = Patience {
         first_byte: Duration::from_millis(settings.upstream_first_byte_ms.into()),
         max_body_bytes: settings.max_body_bytes,
@@ -224,17 +259,12 @@ async fn forward(
         let payment = Payment { context, settings, user_id, token };
         codex::send(&mut plan, patience, &mut departure, payment).await
     } else {
-        exchange::send(&mut plan, patience, &mut departure).await
+        send(&mut plan, patience, &mut departure).await
     };
     let answer = match sent {
         Ok(answer) => answer,
-        Err(NoAnswer::ClientLeft) => {
-            settlement.end(client_left());
-            return Ok(reply::empty(499));
-        }
-        Err(NoAnswer::Failed(error)) => {
-            settlement.end(failed(error.status(), error.code()));
-            let response = reply::error(&error);
+        Err(no_answer) => {
+            let response = unanswered(no_answer, settlement);
             plan.forbid_retry_of(&response);
             return Ok(response);
         }
@@ -242,7 +272,7 @@ async fn forward(
     settlement.first_byte();
     if permit.binds
         && answer.response.ok()
-        && upstream_policy::proves_a_bearer(&asked.incoming.method, &asked.path)
+        && upstream_policy::is_inference(&asked.incoming.method, &asked.path)
         && let Some(bearer) = asked.caller.shown.bearer.clone()
     {
         // Before the client hears of it: from then on nobody else is this user. Should it fail, the
@@ -252,6 +282,19 @@ async fn forward(
     match plan.agent.as_ref().and_then(|agent| agent.visible_models.as_deref()) {
         Some(visible) if answer.response.ok() => list_models(answer, visible, settlement).await,
         _ => relay::respond(answer, &plan, settlement, memory),
+    }
+}
+
+fn unanswered(no_answer: NoAnswer, settlement: Settlement) -> Response {
+    match no_answer {
+        NoAnswer::ClientLeft => {
+            settlement.end(client_left());
+            reply::empty(499)
+        }
+        NoAnswer::Failed(error) => {
+            settlement.end(failed(error.status(), error.code()));
+            reply::error(&error)
+        }
     }
 }
 

@@ -8,3 +8,4 @@ pub mod exchange;
 pub mod plan;
 #[cfg(feature = "gateway")]
 pub mod relay;
+pub mod slot;

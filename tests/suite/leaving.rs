@@ -109,7 +109,7 @@ async fn a_broken_connection_in_a_silent_stream_is_felt_within_a_second() {
 }
 
 /// A streamed chat request on a connection that the test holds in its own hands.
-async fn ask(gateway: &Gateway, user: &str, route: &Route, more: &[(&str, &str)]) -> TcpStream {
+pub async fn ask(gateway: &Gateway, user: &str, route: &Route, more: &[(&str, &str)]) -> TcpStream {
     let body = chat_request("hi", true).to_string();
     let length = body.len().to_string();
     let mut headers = vec![

@@ -43,6 +43,7 @@ mod operator_access;
 mod operator_session;
 mod paths;
 mod proxying;
+mod queue;
 mod redaction;
 mod report;
 mod roster;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         streaming::tests(),
         trouble::tests(),
         limits::tests(),
+        queue::tests(),
         burst::tests(),
         ledger::tests(),
         secrets::tests(),

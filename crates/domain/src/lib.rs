@@ -10,6 +10,7 @@ pub mod claim_code;
 pub mod clock;
 pub mod custody;
 pub mod entry;
+pub mod fair_queue;
 pub mod fingerprint;
 pub mod gateway_key;
 pub mod guesses;

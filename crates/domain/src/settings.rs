@@ -97,6 +97,10 @@ pub struct Settings {
     pub upstream_first_byte_ms: u32,
     /// Who the operator is; none, and the operator's routes don't exist.
     pub operator: Option<OperatorSettings>,
+    /// `UPSTREAM_SLOTS`: how many inferences run at once; `None` where nobody queues.
+    pub upstream_slots: Option<u32>,
+    /// `QUEUE_WAIT_MS`.
+    pub queue_wait_ms: u32,
     /// `IP_HASH_PEPPER`.
     pub ip_hash_pepper: Option<Secret<String>>,
     /// `CORS_ORIGINS`.
@@ -206,6 +210,8 @@ impl Settings {
             max_body_bytes: texts.positive("MAX_BODY_BYTES", 20 * 1024 * 1024)?,
             upstream_first_byte_ms: texts.positive("UPSTREAM_FIRST_BYTE_MS", 150_000)?,
             operator: operator::read(&texts)?,
+            upstream_slots: Some(texts.positive("UPSTREAM_SLOTS", 0)?).filter(|slots| *slots > 0),
+            queue_wait_ms: texts.positive("QUEUE_WAIT_MS", 20_000)?,
             ip_hash_pepper: texts.secret("IP_HASH_PEPPER"),
             cors_origins: cors_origins(&texts)?,
         })
@@ -297,6 +303,7 @@ mod tests {
         assert_eq!(settings.max_body_bytes, 20_971_520);
         assert_eq!(settings.upstream_first_byte_ms, 150_000);
         assert_eq!(settings.unproven_per_minute, 300);
+        assert_eq!((settings.upstream_slots, settings.queue_wait_ms), (None, 20_000));
         assert_eq!(settings.user_binding, UserBinding::FirstKey);
         assert!(settings.allow_anonymous);
         assert_eq!(settings.auth_mode, AuthMode::OpenAi);
@@ -318,6 +325,8 @@ mod tests {
             ("MAX_IN_FLIGHT", "8.5"),
             ("MAX_BODY_BYTES", "20MB"),
             ("UPSTREAM_FIRST_BYTE_MS", "99999999999"),
+            ("UPSTREAM_SLOTS", "0"),
+            ("QUEUE_WAIT_MS", "20s"),
             ("ALLOW_ANONYMOUS", "yes"),
             ("CORS_ORIGINS", "https://a.example, https://b.example/path"),
         ] {

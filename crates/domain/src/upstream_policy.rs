@@ -42,10 +42,10 @@ pub fn endpoint(method: &str, path: &str) -> Endpoint {
     }
 }
 
-/// Whether a successful answer shows that the upstream took the caller's bearer: an inference that
-/// somebody pays for.
+/// Whether a model or an agent runs for it, and somebody pays: it waits for one of the upstream's
+/// slots, and where it succeeds the upstream took the caller's bearer.
 #[must_use]
-pub fn proves_a_bearer(method: &str, path: &str) -> bool {
+pub fn is_inference(method: &str, path: &str) -> bool {
     let inferences = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"];
     method == "POST" && inferences.contains(&path)
 }

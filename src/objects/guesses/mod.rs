@@ -4,8 +4,6 @@
 //! start; what is refused writes nothing. A minute after the last attempt the object is empty
 //! again, to the last byte: a stranger's address leaves nothing behind.
 
-mod store;
-
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 
@@ -15,7 +13,7 @@ use futures::FutureExt;
 use wasm_bindgen::prelude::*;
 use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
 
-use self::store::Store;
+use super::document::Document;
 use super::{encode, wake_in};
 use crate::{clock, log};
 
@@ -23,7 +21,7 @@ use crate::{clock, log};
 #[durable_object(alarm)]
 pub struct Guesses {
     state: State,
-    store: Store,
+    store: Document,
     /// The attempts of the last minute; `None` until they have been read, or after they could not
     /// be written. Never borrowed across an `await`.
     attempted: RefCell<Option<Attempted>>,
@@ -37,7 +35,7 @@ impl RefUnwindSafe for Guesses {}
 
 impl DurableObject for Guesses {
     fn new(state: State, _env: Env) -> Self {
-        let store = Store::new(state.storage().sql());
+        let store = Document::new(state.storage().sql(), "attempts");
         Self { state, store, attempted: RefCell::default(), is_alarm_set: Cell::default() }
     }
 
