@@ -8,4 +8,5 @@ pub mod exchange;
 pub mod plan;
 #[cfg(feature = "gateway")]
 pub mod relay;
+#[cfg(feature = "gateway")]
 pub mod slot;
