@@ -84,7 +84,8 @@ async fn a_slot_costs_two_messages_and_nothing_where_it_is_off() {
         when_said(&pair.gateway, 2 * said).await;
         assert_eq!(messages(&pair.gateway, "default").await, vec!["SlotMessage"; 2 * said]);
         if said > 0 {
-            assert_eq!(answered.header("x-queue-ms"), "0", "{answered:?}");
+            // Nobody was before it; the two clocks may still differ by a tick.
+            assert!(answered.number("x-queue-ms") < 20, "{answered:?}");
             assert_eq!(commits(pair.gateway.state(), "UpstreamSlots") - before, 2);
         } else {
             assert!(!answered.headers.contains_key("x-queue-ms"));
