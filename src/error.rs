@@ -57,6 +57,8 @@ pub enum Error {
          your gateway key, or ask the operator to unbind it."
     )]
     UserIdBound,
+    #[error("A plan is needed to use this. {}", next_step(upgrade_url.as_deref(), "Ask the operator for one."))]
+    PaymentRequired { upgrade_url: Option<String> },
     #[error("This USER_ID is blocked. Ask the operator why.")]
     UserBlocked,
     #[error(
@@ -174,6 +176,7 @@ impl Error {
             | Self::NoCodexSession
             | Self::CodexSessionExpired
             | Self::OperatorRequired => 401,
+            Self::PaymentRequired { .. } => 402,
             Self::AnonymousDisabled | Self::UserBlocked | Self::CsrfFailed => 403,
             Self::NotFound | Self::InvalidCode => 404,
             Self::MethodNotAllowed { .. } => 405,
@@ -206,6 +209,7 @@ impl Error {
             Self::MissingKey(_) => "missing_key",
             Self::InvalidKey => "invalid_key",
             Self::UserIdBound => "user_id_bound",
+            Self::PaymentRequired { .. } => "payment_required",
             Self::UserBlocked => "user_blocked",
             Self::NoCodexSession => "no_codex_session",
             Self::CodexSessionExpired => "codex_session_expired",
@@ -236,6 +240,7 @@ impl Error {
     pub fn to_json(&self) -> String {
         let kind = match self.status() {
             401 => "authentication_error",
+            402 => "insufficient_quota",
             403 => "permission_error",
             429 => "rate_limit_error",
             500.. => "server_error",
@@ -271,22 +276,43 @@ impl Error {
     }
 
     /// The error of a refusal, with the numbers of the limit that it met.
-    pub fn refused(reason: Reason, per_minute: u32, in_flight: u32) -> Self {
+    pub fn refused(reason: &Reason, terms: Terms) -> Self {
+        let Terms { per_minute, in_flight, upgrade_url } = terms;
         match reason {
             Reason::InvalidKey => Self::InvalidKey,
             Reason::MissingKey => Self::MissingKey(GATEWAY_KEY_MISSING),
             Reason::UserIdBound => Self::UserIdBound,
             Reason::Blocked => Self::UserBlocked,
+            Reason::PaymentRequired => Self::PaymentRequired { upgrade_url },
             Reason::NoCodexSession => Self::NoCodexSession,
             Reason::CodexSessionExpired => Self::CodexSessionExpired,
             Reason::PreviousResponseNotFound => Self::PreviousResponseNotFound,
-            Reason::RateLimited { retry_after_ms } => Self::RateLimitExceeded {
+            &Reason::RateLimited { retry_after_ms } => Self::RateLimitExceeded {
                 limit: per_minute,
                 seconds: whole_seconds(retry_after_ms),
                 retry_after_ms,
             },
             Reason::TooManyInFlight => Self::ConcurrencyLimitExceeded { limit: in_flight },
         }
+    }
+}
+
+/// What a refusal's message says besides its reason.
+#[derive(Default)]
+pub struct Terms {
+    /// `REQUESTS_PER_MINUTE`.
+    pub per_minute: u32,
+    /// `MAX_IN_FLIGHT`.
+    pub in_flight: u32,
+    /// Where the caller can buy what is missing.
+    pub upgrade_url: Option<String>,
+}
+
+/// What to do about something that can be bought: there where it is sold, else otherwise.
+fn next_step(upgrade_url: Option<&str>, otherwise: &str) -> String {
+    match upgrade_url {
+        Some(url) => format!("Choose one at {url} and try again."),
+        None => otherwise.to_owned(),
     }
 }
 

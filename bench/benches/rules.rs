@@ -5,6 +5,7 @@ use divan::{Bencher, black_box};
 use domain::meter::{Answer, Endpoint, Format, Meter};
 use domain::session::{Limits, Session, Stored};
 use domain::settings::UserBinding;
+use domain::tier::TierRules;
 use domain::window::{MINUTE, Rate};
 
 fn main() {
@@ -15,7 +16,14 @@ fn main() {
 #[divan::bench(args = [50, 5_000])]
 fn admit_and_settle(bencher: Bencher<'_, '_>, limit: u32) {
     let rate = Rate { limit, window: MINUTE };
-    let limits = Limits { binding: UserBinding::FirstKey, rate, in_flight: 8, needs_token: false };
+    let rules = TierRules::default();
+    let limits = Limits {
+        binding: UserBinding::FirstKey,
+        rate,
+        in_flight: 8,
+        needs_token: false,
+        rules: &rules,
+    };
     let (mut session, mut now) = (Session::restore(Stored::default(), 0).0, 0);
     bencher.bench_local(|| {
         now += MINUTE / i64::from(limit);

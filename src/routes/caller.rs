@@ -6,7 +6,7 @@ use domain::session::access::Proof;
 use domain::session::messages::Prove;
 
 use crate::context::Context;
-use crate::error::{Error, GATEWAY_KEY_MISSING, NOBODY_YET};
+use crate::error::{Error, GATEWAY_KEY_MISSING, NOBODY_YET, Terms};
 use crate::incoming::Incoming;
 use crate::objects::call;
 
@@ -30,7 +30,7 @@ pub fn claimed(incoming: &Incoming, path: &GatewayPath<'_>) -> Result<Caller, Er
 pub async fn prove(caller: &Caller, context: &Context) -> Result<Proof, Error> {
     let message = Prove(caller.shown.clone());
     match call(context, caller.user_id.as_str(), message).await? {
-        Proof::Refused(reason) => Err(Error::refused(reason, 0, 0)),
+        Proof::Refused(reason) => Err(Error::refused(&reason, Terms::default())),
         proof => Ok(proof),
     }
 }

@@ -26,7 +26,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::Response;
 
 use crate::context::Context;
-use crate::error::{Error, GATEWAY_KEY_MISSING};
+use crate::error::{Error, GATEWAY_KEY_MISSING, Terms};
 use crate::incoming::Incoming;
 use crate::objects::call;
 use crate::routes::caller;
@@ -78,8 +78,7 @@ async fn serve(
         Admission::Unproven => return Err(Error::Internal),
         Admission::Refused(refusal) => {
             *standing = refusal.standing;
-            let (per_minute, in_flight) = (settings.requests_per_minute, settings.max_in_flight);
-            let error = Error::refused(refusal.reason, per_minute, in_flight);
+            let error = Error::refused(&refusal.reason, terms(&settings, &asked.caller));
             let outcome = failed(error.status(), error.code());
             log::event("request", &Entry { outcome, ..entry });
             return Ok(reply::error(&error));
@@ -183,6 +182,19 @@ async fn admit(
     guessing::vouch(incoming, context).await?;
     let vouched = Admit { vouched: true, ..message };
     Settlement::admit(context, vouched, incoming.arrived).await
+}
+
+fn terms(settings: &Settings, caller: &Caller) -> Terms {
+    Terms {
+        per_minute: settings.requests_per_minute,
+        in_flight: settings.max_in_flight,
+        upgrade_url: upgrade_url(settings, caller),
+    }
+}
+
+/// Where the caller can buy a tier; nowhere yet.
+const fn upgrade_url(_settings: &Settings, _caller: &Caller) -> Option<String> {
+    None
 }
 
 fn admission_of(asked: &Asked<'_>, plan: &Plan, entry: Entry) -> Admit {

@@ -36,6 +36,7 @@ pub enum Task {
     Unblock,
     Unbind,
     Reset,
+    SetTier,
     ImportRoster,
 }
 
@@ -51,6 +52,7 @@ impl Task {
             Self::Unblock => "unblock",
             Self::Unbind => "unbind",
             Self::Reset => "reset",
+            Self::SetTier => "set_tier",
             Self::ImportRoster => "import_roster",
             _ => return None,
         })
@@ -90,6 +92,7 @@ pub const ROUTES: &[Route] = &[
     row(POST, "/operator/api/users/:user_id/unblock", Access::Operator, Task::Unblock),
     row(POST, "/operator/api/users/:user_id/unbind", Access::Operator, Task::Unbind),
     row(POST, "/operator/api/users/:user_id/reset", Access::Operator, Task::Reset),
+    row(PUT, "/operator/api/users/:user_id/tier", Access::Operator, Task::SetTier),
     row(POST, "/operator/api/roster", Access::Operator, Task::ImportRoster),
 ];
 
@@ -152,6 +155,7 @@ async fn respond(
         Task::Unblock => operator::repair(incoming, context, user_id, Repair::Unblock).await,
         Task::Unbind => operator::repair(incoming, context, user_id, Repair::Unbind).await,
         Task::Reset => operator::repair(incoming, context, user_id, Repair::ResetWindow).await,
+        Task::SetTier => operator::set_tier(incoming, context, user_id).await,
         Task::ImportRoster => roster::import(incoming, context).await,
     }
 }

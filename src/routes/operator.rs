@@ -4,11 +4,12 @@ use domain::clock::rfc3339;
 use domain::gateway_key;
 use domain::identifiers::UserId;
 use domain::session::access::KeyRecord;
-use domain::session::messages::{AddKey, Repair};
+use domain::session::messages::{AddKey, Repair, SetTier};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use web_sys::Response;
 
+use super::me;
 use crate::context::{Context, random_bytes};
 use crate::error::Error;
 use crate::incoming::Incoming;
@@ -119,6 +120,23 @@ pub async fn repair(
     Ok(reply::empty(204))
 }
 
+/// `PUT /operator/api/users/{id}/tier`: 200 and the user, who has the tier from now on, until a
+/// purchase changes.
+///
+/// # Errors
+/// [`Error::InvalidUserId`] for a name that is none, or everyone's; [`Error::InvalidJson`].
+pub async fn set_tier(
+    incoming: &Incoming,
+    context: &Context,
+    user_id: &str,
+) -> Result<Response, Error> {
+    let user_id = person(user_id)?;
+    let body = body::read(incoming, MAX_BODY_BYTES).await?;
+    let tier: SetTier = from_json(&body)?;
+    call(context, user_id.as_str(), tier).await?;
+    me::show(incoming, context, user_id.as_str()).await
+}
+
 /// A USER_ID that stands for one person, so not everyone's.
 pub(super) fn person(user_id: &str) -> Result<UserId, Error> {
     let user_id = UserId::parse(user_id)?;
@@ -133,7 +151,11 @@ pub(super) async fn read_json<T: Default + DeserializeOwned>(
     if body.is_empty() {
         return Ok(T::default());
     }
-    serde_json::from_slice(&body).map_err(|error| Error::InvalidJson {
+    from_json(&body)
+}
+
+fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(body).map_err(|error| Error::InvalidJson {
         problem: format!("This isn't the JSON that is expected here: {error}."),
     })
 }

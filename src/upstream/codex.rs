@@ -17,7 +17,7 @@ use super::departure::Departure;
 use super::exchange::{self, Answer, NoAnswer, Patience};
 use super::plan::Plan;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, Terms};
 use crate::objects::call;
 use crate::{log, reply};
 
@@ -100,7 +100,7 @@ impl Payment<'_> {
             Either::Left(_) => Err(NoAnswer::ClientLeft),
             Either::Right((fresh, _)) => match fresh? {
                 Fresh::Token(token) => Ok(Some(token)),
-                Fresh::Refused(reason) => Err(Error::refused(reason, 0, 0).into()),
+                Fresh::Refused(reason) => Err(Error::refused(&reason, Terms::default()).into()),
                 Fresh::Unavailable => Ok(None),
             },
         }

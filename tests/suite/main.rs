@@ -52,6 +52,7 @@ mod secrets;
 mod shared;
 mod streaming;
 mod surface;
+mod tiers;
 mod trouble;
 
 use std::process::ExitCode;
@@ -91,6 +92,7 @@ fn main() -> ExitCode {
         kit::tests(),
         codex_custody::tests(),
         measures::tests(),
+        tiers::tests(),
         openclaw::tests(),
         openclaw_conversations::tests(),
         openclaw_bodies::tests(),

@@ -12,9 +12,11 @@ mod store;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use domain::clock::Millis;
+use domain::identifiers::ANONYMOUS;
 use domain::session::codex::messages::{
     BeginSignIn, ForgetTokens, FreshToken, KeepTokens, TellSignIn,
 };
@@ -25,6 +27,7 @@ use domain::session::messages::{
 use domain::session::onboarding::{Claim, Enroll, IssueCode};
 use domain::session::view::View;
 use domain::session::{Change, Limits, Session};
+use domain::settings::Settings;
 use domain::window::{MINUTE, Rate};
 use futures::FutureExt;
 use futures::channel::oneshot;
@@ -147,8 +150,10 @@ impl UserSession {
                 encode::<Remember>(&self.turn(|session, now| session.remember(message, now))?)
             }
             SessionMessage::Prove(Prove(shown)) => {
-                let binding = self.limits()?.binding;
-                let prove = |session: &mut Session, _| (session.prove(&shown, binding), Vec::new());
+                let settings = self.settings()?;
+                let prove = |session: &mut Session, now| {
+                    (session.prove(&shown, limits(&settings), now), Vec::new())
+                };
                 encode::<Prove>(&self.turn(prove)?)
             }
             SessionMessage::Bind(Bind { bearer }) => {
@@ -186,7 +191,12 @@ impl UserSession {
                 encode::<TellSignIn>(&self.tell_sign_in(&id)?)
             }
             SessionMessage::Entitle(message) => {
-                encode::<Entitle>(&self.turn(|session, _| session.entitle(message))?)
+                // Everyone speaks for `anonymous`: with a tier nobody could any more.
+                let is_everyone = self.state.id().name().as_deref() == Some(ANONYMOUS);
+                let entitle = |session: &mut Session, _| {
+                    if is_everyone { (false, Vec::new()) } else { session.entitle(message) }
+                };
+                encode::<Entitle>(&self.turn(entitle)?)
             }
             SessionMessage::SetTier(message) => {
                 encode::<SetTier>(&self.turn(|session, now| session.set_tier(&message, now))?)
@@ -197,10 +207,10 @@ impl UserSession {
     async fn admit(&self, message: Admit) -> Result<Admission> {
         fault::strike(&message.entry.request_id, "panic-object");
         fault::linger(&message.entry.request_id, "slow-object").await;
-        let limits = self.limits()?;
+        let settings = self.settings()?;
         let user_id = message.entry.user_id.clone();
         let (mut admission, is_folding) = self.turn(|session, now| {
-            let (admission, changes) = session.admit(message, limits, now);
+            let (admission, changes) = session.admit(message, limits(&settings), now);
             ((admission, session.is_folding()), changes)
         })?;
         if is_folding && matches!(admission, Admission::Refused(_)) {
@@ -213,9 +223,8 @@ impl UserSession {
     }
 
     fn describe(&self) -> Result<View> {
-        let rate = self.limits()?.rate;
-        let rows = self.store.view()?;
-        self.turn(|session, now| (session.describe(rate, rows, now), Vec::new()))
+        let (settings, rows) = (self.settings()?, self.store.view()?);
+        self.turn(|session, now| (session.describe(limits(&settings), rows, now), Vec::new()))
     }
 
     /// Waits until the refusals that are being folded are written. The first to come writes for
@@ -293,11 +302,18 @@ impl UserSession {
         Ok(())
     }
 
-    fn limits(&self) -> Result<Limits> {
-        let settings = self.context.settings().map_err(|error| error.to_string())?;
-        let rate = Rate { limit: settings.requests_per_minute, window: MINUTE };
-        let in_flight = usize::try_from(settings.max_in_flight).unwrap_or(usize::MAX);
-        let (binding, needs_token) = (settings.user_binding, settings.sends_codex_tokens());
-        Ok(Limits { binding, rate, in_flight, needs_token })
+    fn settings(&self) -> Result<Rc<Settings>> {
+        Ok(self.context.settings().map_err(|error| error.to_string())?)
+    }
+}
+
+/// What the settings allow a user.
+fn limits(settings: &Settings) -> Limits<'_> {
+    Limits {
+        binding: settings.user_binding,
+        rate: Rate { limit: settings.requests_per_minute, window: MINUTE },
+        in_flight: usize::try_from(settings.max_in_flight).unwrap_or(usize::MAX),
+        needs_token: settings.sends_codex_tokens(),
+        rules: &settings.billing.rules,
     }
 }

@@ -179,6 +179,7 @@ impl Question<'_> {
         let request = gateway.request(method.clone(), &path);
         let request = match plain {
             "PUT /onboarding/codex" => request.json(&people::tokens()),
+            "PUT /operator/api/users/{user_id}/tier" => request.json(&json!({ "tier": null })),
             "POST /onboarding/claim" => request.json(&claim(gateway, &user, special).await),
             "POST /operator/session" => request.json(&sign_in(gateway, special)),
             "POST /operator/api/roster" => {

@@ -32,7 +32,7 @@ impl Shown {
 }
 
 /// Whether a caller is the user that it claims to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Proof {
     /// It is.

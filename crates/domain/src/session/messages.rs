@@ -67,8 +67,10 @@ pub struct Entitle {
 
 /// Sets the user's tier, whatever was bought until now. The reply is nothing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SetTier {
-    /// The tier; none takes it away.
+    /// The tier; none takes it away, and has to be said.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub tier: Option<Tier>,
 }
 
@@ -161,7 +163,7 @@ pub struct Refusal {
 }
 
 /// The reasons for which an object refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// A key was shown that isn't one of the user's.
@@ -172,6 +174,8 @@ pub enum Reason {
     UserIdBound,
     /// The operator has blocked the user.
     Blocked,
+    /// The user has no tier, and needs one.
+    PaymentRequired,
     /// The user has never signed in for the token that pays.
     NoCodexSession,
     /// The user has to sign in anew for it.
@@ -190,12 +194,13 @@ pub enum Reason {
 impl Reason {
     /// The status and the code of the contract.
     #[must_use]
-    pub const fn status_and_code(self) -> (u16, &'static str) {
+    pub const fn status_and_code(&self) -> (u16, &'static str) {
         match self {
             Self::InvalidKey => (401, "invalid_key"),
             Self::MissingKey => (401, "missing_key"),
             Self::UserIdBound => (401, "user_id_bound"),
             Self::Blocked => (403, "user_blocked"),
+            Self::PaymentRequired => (402, "payment_required"),
             Self::NoCodexSession => (401, "no_codex_session"),
             Self::CodexSessionExpired => (401, "codex_session_expired"),
             Self::PreviousResponseNotFound => (400, "previous_response_not_found"),

@@ -5,6 +5,7 @@
 //! that fails it throws the memory away and reads it anew, so memory never runs ahead of the disk.
 
 pub mod access;
+mod allowance;
 mod change;
 pub mod codex;
 pub mod messages;
@@ -20,7 +21,7 @@ use self::access::{AccessRecord, KeyRecord, Proof, Shown};
 pub use self::change::{Change, RowState, Stored, StoredRow};
 use self::codex::{CodexRecord, SignIn};
 use self::messages::{
-    Admission, Admit, Entitle, Permit, Reason, Refusal, Remember, Repair, SetTier, Settle, Standing,
+    Admission, Admit, Permit, Reason, Refusal, Remember, Repair, Settle, Standing,
 };
 pub use self::responses::{Remembered, Responses};
 use crate::clock::{ClockWatch, Millis};
@@ -30,7 +31,7 @@ use crate::guesses::Guesses;
 use crate::journal::{Journal, Settled};
 use crate::refusals::RefusalLog;
 use crate::settings::UserBinding;
-use crate::tier::TierRecord;
+use crate::tier::{TierRecord, TierRules};
 use crate::window::{MINUTE, Rate, SlidingWindow};
 
 /// How long a lease lives without a sign of life.
@@ -38,7 +39,7 @@ pub const LEASE: Millis = 90_000;
 
 /// What a user may do, and who has to prove it.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct Limits<'a> {
     /// How callers prove who they are.
     pub binding: UserBinding,
     /// Admissions a window.
@@ -47,6 +48,8 @@ pub struct Limits {
     pub in_flight: usize,
     /// Whether a request is paid for with the user's Codex token.
     pub needs_token: bool,
+    /// What the settings say of tiers.
+    pub rules: &'a TierRules,
 }
 
 #[derive(Clone, Debug)]
@@ -134,21 +137,22 @@ impl Session {
         changes
     }
 
-    /// Decides on a request: proof, then a block, then the token that pays, then what it continues
-    /// from, then the window, then the requests in flight. Only the last step takes anything.
+    /// Decides on a request: proof, then a block, then the tier, then the token that pays, then what
+    /// it continues from, then the window, then the requests in flight. Only the last step takes
+    /// anything.
     pub fn admit(
         &mut self,
         message: Admit,
-        limits: Limits,
+        limits: Limits<'_>,
         now: Millis,
     ) -> (Admission, Vec<Change>) {
         let mut changes = self.expire(now);
-        let proof = self.prove(&message.shown, limits.binding);
+        let proof = self.prove(&message.shown, limits, now);
         if let Proof::Refused(reason) = proof {
             // A caller who isn't the user learns nothing of the user, and can't fill the journal
             // of a name that nobody has.
             if self.access.is_known() {
-                changes.extend(self.log_refusal(message.entry, reason, now));
+                changes.extend(self.log_refusal(message.entry, &reason, now));
             }
             return (Admission::Refused(Refusal { reason, standing: None }), changes);
         }
@@ -162,9 +166,11 @@ impl Session {
             return (Admission::Unproven, changes);
         }
         if let Some(reason) = self.reason_to_refuse(&message, limits, now) {
-            // Who never had a token, and isn't known otherwise, is a name that somebody made up.
-            if reason != Reason::NoCodexSession || self.access.is_known() {
-                changes.extend(self.log_refusal(message.entry, reason, now));
+            // Who never had a token or a tier, and isn't known otherwise, is a name that somebody
+            // made up.
+            let may_be_nobody = matches!(reason, Reason::NoCodexSession | Reason::PaymentRequired);
+            if !may_be_nobody || self.access.is_known() {
+                changes.extend(self.log_refusal(message.entry, &reason, now));
             }
             let standing = Some(self.standing(limits.rate, now));
             return (Admission::Refused(Refusal { reason, standing }), changes);
@@ -183,10 +189,12 @@ impl Session {
         (Admission::Admitted(permit), changes)
     }
 
-    /// Whether the caller is the user.
+    /// Whether the caller is the user. Who has a tier or a stored token must be proven, whatever the
+    /// binding: others could spend it.
     #[must_use]
-    pub fn prove(&self, shown: &Shown, binding: UserBinding) -> Proof {
-        self.access.proof(shown, binding, self.codex.has_tokens())
+    pub fn prove(&self, shown: &Shown, limits: Limits<'_>, now: Millis) -> Proof {
+        let has_assets = self.codex.has_tokens() || self.tier.held(limits.rules, now).is_some();
+        self.access.proof(shown, limits.binding, has_assets)
     }
 
     /// Ends a lease with the outcome of its request. `false` where it had ended already.
@@ -243,18 +251,6 @@ impl Session {
             changes.extend(self.forget_tokens().1);
         }
         (is_changed, changes)
-    }
-
-    /// Takes what a Stripe customer has bought. `true` where that was news.
-    pub fn entitle(&mut self, message: Entitle) -> (bool, Vec<Change>) {
-        let is_news = self.tier.take(message.customer, message.purchases);
-        (is_news, is_news.then(|| self.tier_changed()).into_iter().collect())
-    }
-
-    /// Sets the tier that the operator gives.
-    pub fn set_tier(&mut self, message: &SetTier, now: Millis) -> ((), Vec<Change>) {
-        self.tier.grant(message.tier, now);
-        ((), vec![self.tier_changed()])
     }
 
     /// Ends the leases of which nothing was heard for too long; their rows say `interrupted`. Ends
@@ -332,10 +328,6 @@ impl Session {
         Change::Access(Box::new(self.access.clone()))
     }
 
-    fn tier_changed(&self) -> Change {
-        Change::Tier(Box::new(self.tier.clone()))
-    }
-
     fn may_bind(&self, message: &Admit, binding: UserBinding) -> bool {
         binding == UserBinding::FirstKey
             && message.shown.bearer.is_some()
@@ -343,9 +335,17 @@ impl Session {
             && self.access.may_be_bound()
     }
 
-    fn reason_to_refuse(&mut self, message: &Admit, limits: Limits, now: Millis) -> Option<Reason> {
+    fn reason_to_refuse(
+        &mut self,
+        message: &Admit,
+        limits: Limits<'_>,
+        now: Millis,
+    ) -> Option<Reason> {
         if self.access.blocked.is_some() {
             return Some(Reason::Blocked);
+        }
+        if limits.rules.is_required && self.tier.held(limits.rules, now).is_none() {
+            return Some(Reason::PaymentRequired);
         }
         if limits.needs_token
             && let Err(signed_out) = self.codex.access(now)
@@ -364,7 +364,7 @@ impl Session {
         (self.leases.len() >= limits.in_flight).then_some(Reason::TooManyInFlight)
     }
 
-    fn permit(&mut self, message: &Admit, limits: Limits, now: Millis) -> Permit {
+    fn permit(&mut self, message: &Admit, limits: Limits<'_>, now: Millis) -> Permit {
         let token = self.codex.access(now).ok().filter(|_| limits.needs_token);
         let session_key = message
             .previous_response_id
@@ -384,7 +384,7 @@ impl Session {
         }
     }
 
-    fn log_refusal(&mut self, entry: Entry, reason: Reason, now: Millis) -> Option<Change> {
+    fn log_refusal(&mut self, entry: Entry, reason: &Reason, now: Millis) -> Option<Change> {
         let (status, code) = reason.status_and_code();
         let outcome = Outcome { error_code: Some(code.to_owned()), ..Outcome::answered(status, 0) };
         let entry = Entry { outcome, ..entry };

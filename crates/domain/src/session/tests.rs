@@ -9,11 +9,15 @@ use crate::identifiers::UserId;
 use crate::journal::CROWDED;
 use crate::window::MINUTE;
 
-const LIMITS: Limits = limits(3, 2);
+const LIMITS: Limits<'_> = limits(3, 2);
 
-pub(super) const fn limits(per_minute: u32, in_flight: usize) -> Limits {
+/// Nothing is sold, and nothing is required.
+pub(super) static FREE: TierRules =
+    TierRules { is_required: false, grace: 0, prices: BTreeMap::new() };
+
+pub(super) const fn limits(per_minute: u32, in_flight: usize) -> Limits<'static> {
     let rate = Rate { limit: per_minute, window: MINUTE };
-    Limits { binding: UserBinding::Open, rate, in_flight, needs_token: false }
+    Limits { binding: UserBinding::Open, rate, in_flight, needs_token: false, rules: &FREE }
 }
 
 pub(super) fn admit(request_id: &str) -> Admit {
@@ -45,7 +49,7 @@ fn record(number: u8) -> KeyRecord {
 pub(super) fn reason(admission: &Admission) -> Option<Reason> {
     match admission {
         Admission::Admitted(_) => None,
-        Admission::Refused(refusal) => Some(refusal.reason),
+        Admission::Refused(refusal) => Some(refusal.reason.clone()),
         Admission::Unproven => panic!("it is not vouched for"),
     }
 }

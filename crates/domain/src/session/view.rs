@@ -2,16 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Session;
 use super::access::{AccessRecord, KeyRecord};
 use super::codex::State;
+use super::{Limits, Session};
 use crate::clock::{Millis, rfc3339};
 use crate::entry::Entry;
-use crate::window::Rate;
+use crate::tier::{Held, Tier};
 
 /// A user's state, in the members of the contract.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct View {
+    /// What the user pays for.
+    pub tier: Option<Tier>,
+    /// Since when, RFC 3339.
+    pub tier_since: Option<String>,
+    /// Until when, where its end is known.
+    pub tier_until: Option<String>,
     /// Whether the user may do nothing.
     pub blocked: bool,
     /// Why, in the operator's words.
@@ -149,7 +155,9 @@ impl View {
 impl Session {
     /// Describes the user, with what its rows say.
     #[must_use]
-    pub fn describe(&mut self, rate: Rate, rows: Rows, now: Millis) -> View {
+    pub fn describe(&mut self, limits: Limits<'_>, rows: Rows, now: Millis) -> View {
+        let Limits { rate, rules, .. } = limits;
+        let held = self.tier.held(rules, now);
         let oldest_ms = rows.waiting_since.map_or(0, |since| (now - since).max(0));
         let AccessRecord { blocked, bound, reserved, keys, .. } = &self.access;
         let binding = match (reserved, bound) {
@@ -159,6 +167,9 @@ impl Session {
         };
         let codex = self.codex.describe(now);
         View {
+            tier: held.map(|held| held.tier),
+            tier_since: held.map(|Held { since, .. }| rfc3339(since)),
+            tier_until: held.and_then(|held| held.until).map(rfc3339),
             blocked: blocked.is_some(),
             blocked_reason: blocked.as_ref().and_then(|block| block.reason.clone()),
             binding,

@@ -101,7 +101,7 @@ mod tests {
     use crate::settings::UserBinding;
 
     const HOUR: Millis = 3_600_000;
-    const CODEX: Limits = Limits { needs_token: true, ..limits(9, 9) };
+    const CODEX: Limits<'_> = Limits { needs_token: true, ..limits(9, 9) };
 
     /// A session that is bound to `sk-ada`.
     fn of_ada() -> Session {

@@ -1,8 +1,10 @@
 use super::*;
+use crate::session::Limits;
 use crate::session::Stored;
 use crate::session::access::Shown;
 use crate::session::codex::tests::tokens;
 use crate::session::messages::{Repair, SessionMessage};
+use crate::session::tests::limits;
 use crate::settings::UserBinding;
 
 const DAY: Millis = 24 * 60 * 60 * 1_000;
@@ -65,7 +67,8 @@ impl User {
 
     fn is_proven_by(&mut self, key: &str) -> bool {
         let shown = Shown { keys: vec![Fingerprint::of(key)], bearer: None };
-        let prove = |session: &mut Session| (session.prove(&shown, UserBinding::Key), Vec::new());
+        let limits = Limits { binding: UserBinding::Key, ..limits(9, 9) };
+        let prove = |session: &mut Session| (session.prove(&shown, limits, 0), Vec::new());
         self.turn(prove).0 == crate::session::access::Proof::Proven
     }
 }
