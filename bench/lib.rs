@@ -18,6 +18,7 @@ pub fn admit(request_id: &str) -> Admit {
         ip_hash: None,
         created_at: "2026-11-21 06:23:36.000".to_owned(),
         count: 1,
+        month: None,
         outcome: Outcome::interrupted(),
     };
     Admit { shown: Shown::default(), vouched: true, previous_response_id: None, entry }

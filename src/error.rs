@@ -2,6 +2,7 @@
 
 use domain::identifiers::InvalidUserId;
 use domain::identity::IdentityError;
+use domain::month::Month;
 use domain::roster::RosterError;
 use domain::session::messages::Reason;
 use serde::Serialize;
@@ -59,6 +60,12 @@ pub enum Error {
     UserIdBound,
     #[error("A plan is needed to use this. {}", next_step(upgrade_url.as_deref(), "Ask the operator for one."))]
     PaymentRequired { upgrade_url: Option<String> },
+    #[error(
+        "This month's requests are used up: {used} of {limit}. From {} on there are {limit} again. {}",
+        resets.first_day(),
+        next_step(upgrade_url.as_deref(), "For more before that, ask the operator for a larger plan.")
+    )]
+    MonthlyQuotaExceeded { used: u64, limit: u32, resets: Month, upgrade_url: Option<String> },
     #[error("This USER_ID is blocked. Ask the operator why.")]
     UserBlocked,
     #[error(
@@ -176,7 +183,7 @@ impl Error {
             | Self::NoCodexSession
             | Self::CodexSessionExpired
             | Self::OperatorRequired => 401,
-            Self::PaymentRequired { .. } => 402,
+            Self::PaymentRequired { .. } | Self::MonthlyQuotaExceeded { .. } => 402,
             Self::AnonymousDisabled | Self::UserBlocked | Self::CsrfFailed => 403,
             Self::NotFound | Self::InvalidCode => 404,
             Self::MethodNotAllowed { .. } => 405,
@@ -210,6 +217,7 @@ impl Error {
             Self::InvalidKey => "invalid_key",
             Self::UserIdBound => "user_id_bound",
             Self::PaymentRequired { .. } => "payment_required",
+            Self::MonthlyQuotaExceeded { .. } => "monthly_quota_exceeded",
             Self::UserBlocked => "user_blocked",
             Self::NoCodexSession => "no_codex_session",
             Self::CodexSessionExpired => "codex_session_expired",
@@ -283,6 +291,9 @@ impl Error {
             Reason::MissingKey => Self::MissingKey(GATEWAY_KEY_MISSING),
             Reason::UserIdBound => Self::UserIdBound,
             Reason::Blocked => Self::UserBlocked,
+            &Reason::MonthlyQuotaExceeded { used, limit, resets } => {
+                Self::MonthlyQuotaExceeded { used, limit, resets, upgrade_url }
+            }
             Reason::PaymentRequired => Self::PaymentRequired { upgrade_url },
             Reason::NoCodexSession => Self::NoCodexSession,
             Reason::CodexSessionExpired => Self::CodexSessionExpired,
@@ -311,7 +322,7 @@ pub struct Terms {
 /// What to do about something that can be bought: there where it is sold, else otherwise.
 fn next_step(upgrade_url: Option<&str>, otherwise: &str) -> String {
     match upgrade_url {
-        Some(url) => format!("Choose one at {url} and try again."),
+        Some(url) => format!("Choose a plan at {url} and try again."),
         None => otherwise.to_owned(),
     }
 }

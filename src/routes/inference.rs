@@ -345,6 +345,7 @@ fn entry(asked: &Asked<'_>, plan: &Plan, settings: &Settings) -> Entry {
         ip_hash: address.map(|address| keyed_hash::ip_hash(pepper, &address)),
         created_at: sql_text(incoming.arrived),
         count: 1,
+        month: None,
         outcome: Outcome::interrupted(),
     }
 }

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use domain::clock::Millis;
-use domain::entry::Outcome;
+use domain::entry::{Outcome, gives_back};
 use domain::meter::{Answer as Metered, Format, Meter, Output, TokensSource};
 use domain::session::messages::Remember;
 use domain::upstream_policy;
@@ -71,6 +71,7 @@ pub fn respond(
                 meter: Meter::new(metered),
                 is_metered: is_ok && format != Format::Opaque,
                 status,
+                is_begun: false,
                 is_event_stream: is_ok && format == Format::EventStream,
                 last_sign: clock::reading(),
                 memory: memory.filter(|_| is_ok),
@@ -104,6 +105,8 @@ struct Relay {
     /// Whether the meter has anything to read; what it has not passes without a copy.
     is_metered: bool,
     status: u16,
+    /// Whether any of the body has come.
+    is_begun: bool,
     /// When anything was last heard of the upstream, or said to the client.
     last_sign: Millis,
     is_event_stream: bool,
@@ -124,6 +127,7 @@ impl Relay {
             match select(self.chunks.next(), ping_due).await {
                 Either::Left((Some(Ok(chunk)), _)) => {
                     self.last_sign = clock::reading();
+                    self.is_begun = true;
                     if let Some(chunk) = self.pass(chunk.unchecked_into()).await {
                         return Some(Ok(chunk));
                     }
@@ -205,9 +209,12 @@ impl Relay {
         let tally = self.meter.tally();
         let (tokens_est, tokens_source) =
             if self.is_metered { (tally.tokens, tally.source) } else { (0, TokensSource::None) };
+        // What isn't a stream of events is output from its first byte on; an error's body is none.
+        let is_output = tally.output_seen || (self.is_begun && !self.is_event_stream);
+        let gives_back = gives_back(status, (200..300).contains(&self.status) && is_output);
         let error_code = code.map(str::to_owned);
         let answered = Outcome::answered(status, 0);
-        settlement.end(Outcome { tokens_est, tokens_source, error_code, ..answered });
+        settlement.end(Outcome { tokens_est, tokens_source, error_code, gives_back, ..answered });
     }
 }
 

@@ -44,6 +44,7 @@ mod operator_session;
 mod paths;
 mod proxying;
 mod queue;
+mod quota;
 mod redaction;
 mod report;
 mod roster;
@@ -93,6 +94,7 @@ fn main() -> ExitCode {
         codex_custody::tests(),
         measures::tests(),
         tiers::tests(),
+        quota::tests(),
         openclaw::tests(),
         openclaw_conversations::tests(),
         openclaw_bodies::tests(),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identifiers::UserId;
 use crate::meter::TokensSource;
+use crate::month::Month;
 
 /// The `error_code` of a request whose Worker died before it could say how the request ended.
 pub const INTERRUPTED: &str = "interrupted";
@@ -30,6 +31,9 @@ pub struct Entry {
     pub created_at: String,
     /// How many requests the row stands for.
     pub count: u32,
+    /// The month of its admission, by the object's clock; none for a refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub month: Option<Month>,
     /// How the request ended.
     #[serde(flatten)]
     pub outcome: Outcome,
@@ -50,6 +54,9 @@ pub struct Outcome {
     pub tokens_source: TokensSource,
     /// The error's code, where there was an error.
     pub error_code: Option<String>,
+    /// Whether the upstream failed the request, which then doesn't count in its month.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub gives_back: bool,
 }
 
 impl Outcome {
@@ -60,7 +67,7 @@ impl Outcome {
         Self { error_code: Some(INTERRUPTED.to_owned()), ..Self::answered(0, 0) }
     }
 
-    /// An answer without tokens.
+    /// An answer without tokens, and without output where it is an error.
     #[must_use]
     pub const fn answered(status: u16, latency_ms: i64) -> Self {
         Self {
@@ -70,8 +77,22 @@ impl Outcome {
             tokens_est: 0,
             tokens_source: TokensSource::None,
             error_code: None,
+            gives_back: gives_back(status, false),
         }
     }
+}
+
+/// Whether a request that ended so doesn't count in its month: the upstream, or the gateway, failed
+/// before the client had anything of an answer. Leaving is no failure, nor is a mistake of the
+/// client's, nor is what nobody knows the end of.
+#[must_use]
+pub const fn gives_back(status: u16, is_output_seen: bool) -> bool {
+    status >= 500 && !is_output_seen
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 #[cfg(test)]
@@ -89,6 +110,7 @@ pub(crate) mod tests {
             key_id: None,
             created_at: "2026-11-21 06:23:36.000".to_owned(),
             count: 1,
+            month: None,
             outcome: Outcome::interrupted(),
         }
     }
@@ -98,5 +120,19 @@ pub(crate) mod tests {
         let text = r#"{"request_id":"r1","user_id":"ada","endpoint":"/v1/chat/completions","project":"default","model":"gpt-4o","ip_hash":null,"created_at":"2026-11-21 06:23:36.000","count":1,"status":0,"latency_ms":0,"ttfb_ms":null,"tokens_est":0,"tokens_source":"none","error_code":"interrupted"}"#;
         assert_eq!(serde_json::to_string(&entry("r1")).unwrap(), text);
         assert_eq!(serde_json::from_str::<Entry>(text).unwrap(), entry("r1"));
+        let month = Some(Month::of(1_795_242_216_007));
+        let failed = Entry { month, outcome: Outcome::answered(504, 0), ..entry("r1") };
+        let literal = r#"{"request_id":"r1","user_id":"ada","endpoint":"/v1/chat/completions","project":"default","model":"gpt-4o","ip_hash":null,"created_at":"2026-11-21 06:23:36.000","count":1,"month":"2026-11","status":504,"latency_ms":0,"ttfb_ms":null,"tokens_est":0,"tokens_source":"none","error_code":null,"gives_back":true}"#;
+        assert_eq!(serde_json::to_string(&failed).unwrap(), literal);
+        assert_eq!(serde_json::from_str::<Entry>(literal).unwrap(), failed);
+    }
+
+    #[test]
+    fn only_what_failed_without_output_is_given_back() {
+        let back = [500, 502, 503, 504, 599].map(|status| gives_back(status, false));
+        assert_eq!(back, [true; 5]);
+        let counts = [0, 200, 400, 401, 413, 429, 499].map(|status| gives_back(status, false));
+        assert_eq!(counts, [false; 7]);
+        assert!(!gives_back(502, true), "the client has had some of it");
     }
 }

@@ -22,6 +22,7 @@ pub mod json_tap;
 pub mod keyed_hash;
 pub mod meter;
 pub mod model_list;
+pub mod month;
 pub mod openclaw_probe;
 pub mod operator_session;
 pub mod path;

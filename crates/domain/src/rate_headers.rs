@@ -1,20 +1,25 @@
 //! The headers that tell a client where it stands.
 
 use crate::clock::Millis;
-use crate::session::messages::Standing;
+use crate::session::messages::{MonthStanding, Standing};
 
 /// `x-ratelimit-*` as OpenAI's, and the IETF draft's `RateLimit` and `RateLimit-Policy`
-/// (draft-ietf-httpapi-ratelimit-headers).
+/// (draft-ietf-httpapi-ratelimit-headers); `x-quota-*` where the month has a limit.
 #[must_use]
-pub fn standing_headers(standing: Standing) -> [(&'static str, String); 5] {
-    let Standing { limit, remaining, empty_in_ms, next_free_ms } = standing;
-    [
+pub fn standing_headers(standing: Standing) -> Vec<(&'static str, String)> {
+    let Standing { limit, remaining, empty_in_ms, next_free_ms, month } = standing;
+    let mut headers = vec![
         ("x-ratelimit-limit-requests", limit.to_string()),
         ("x-ratelimit-remaining-requests", remaining.to_string()),
         ("x-ratelimit-reset-requests", go_duration(empty_in_ms)),
         ("ratelimit-policy", format!("\"rpm\";q={limit};w=60")),
         ("ratelimit", format!("\"rpm\";r={remaining};t={}", seconds_up(next_free_ms))),
-    ]
+    ];
+    if let Some(MonthStanding { limit, remaining }) = month {
+        headers.push(("x-quota-limit-month", limit.to_string()));
+        headers.push(("x-quota-remaining-month", remaining.to_string()));
+    }
+    headers
 }
 
 /// `Retry-After`, in whole seconds, and `retry-after-ms`, exact. The first is held within 1–60:
@@ -58,16 +63,24 @@ mod tests {
 
     #[test]
     fn the_headers_are_pinned() {
-        let standing = Standing { limit: 50, remaining: 12, empty_in_ms: 60_000, next_free_ms: 0 };
-        let headers = standing_headers(standing).map(|(name, value)| format!("{name}: {value}"));
+        let month = Some(MonthStanding { limit: 10_000, remaining: 7 });
+        let standing =
+            Standing { limit: 50, remaining: 12, empty_in_ms: 60_000, next_free_ms: 0, month };
+        let headers = |standing| -> Vec<String> {
+            let headers = standing_headers(standing).into_iter();
+            headers.map(|(name, value)| format!("{name}: {value}")).collect()
+        };
+        assert_eq!(headers(Standing { month: None, ..standing }), headers(standing)[..5]);
         assert_eq!(
-            headers,
+            headers(standing),
             [
                 "x-ratelimit-limit-requests: 50",
                 "x-ratelimit-remaining-requests: 12",
                 "x-ratelimit-reset-requests: 1m0s",
                 "ratelimit-policy: \"rpm\";q=50;w=60",
                 "ratelimit: \"rpm\";r=12;t=0",
+                "x-quota-limit-month: 10000",
+                "x-quota-remaining-month: 7",
             ]
         );
     }

@@ -5,8 +5,9 @@ use std::cell::Cell;
 use domain::clock::Millis;
 use domain::entry::Entry;
 use domain::journal::KEPT;
+use domain::month::{Counted, Month};
 use domain::session::view::Rows;
-use domain::session::{Change, LEASE, Remembered, RowState, Stored, StoredRow};
+use domain::session::{Arrived, Change, LEASE, Remembered, RowState, Stored, StoredRow};
 use domain::window::MINUTE;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -16,7 +17,8 @@ use crate::context::random_id;
 
 /// The schema, a step a version; a step that was released is never changed. Each can be repeated,
 /// for one that fails half-way is not rolled back.
-const SCHEMA: &[&str] = &["
+const SCHEMA: &[&str] = &[
+    "
     create table if not exists journal (
         slot integer primary key,
         admitted_at integer,
@@ -31,7 +33,12 @@ const SCHEMA: &[&str] = &["
         session_key text not null,
         at integer not null
     );
-"];
+",
+    "
+    update meta set value = json_object('position', value, 'months', json('[]'))
+        where name = 'flushed' and json_type(value) = 'integer';
+",
+];
 
 /// The name of the document that says who may speak for the user.
 const ACCESS: &str = "access";
@@ -62,12 +69,18 @@ impl Store {
             return Ok(Stored::default());
         }
         self.migrate()?;
+        // What D1 has is in its sums; of the other rows each is asked what it adds.
         let journal = "select slot, admitted_at, lease_until, position,
-            iif(position is null, entry ->> 'request_id', null) as request_id from journal";
+            iif(position is null, entry ->> 'request_id', null) as request_id,
+            iif(coalesce(position > flushed, true) and entry ->> 'gives_back' is null,
+                entry ->> 'month', null) as month,
+            iif(position > flushed, entry ->> 'tokens_est', 0) as tokens
+            from journal,
+                (select value ->> 'position' as flushed from meta where name = 'flushed')";
         let responses = "select slot, response_id, session_key, at from responses";
         Ok(Stored {
             slots: self.number("select coalesce(max(slot), 0) as value from journal")?,
-            flushed: self.number("select value from meta where name = 'flushed'")?,
+            flushed: self.arrived()?,
             rows: self.rows::<JournalRow>(journal)?.into_iter().map(Into::into).collect(),
             access: self.document(ACCESS)?.unwrap_or_default(),
             codex: self.document(CODEX)?.unwrap_or_default(),
@@ -116,8 +129,8 @@ impl Store {
                 self.write(journal, vec![now.into(), (now + LEASE).into()])?;
                 self.write("update responses set at = min(at, ?)", vec![now.into()])
             }
-            Change::Flushed(position) => self
-                .write("update meta set value = ? where name = 'flushed'", vec![position.into()]),
+            Change::Flushed(arrived) => self
+                .write("update meta set value = ? where name = 'flushed'", vec![json(&arrived)?]),
             Change::Remember(slot, Remembered { response_id, session_key, at }) => self.write(
                 "insert or replace into responses values (?, ?, ?, ?)",
                 vec![slot_value(slot), response_id.into(), session_key.into(), at.into()],
@@ -161,7 +174,8 @@ impl Store {
         let recent: Vec<Text> = self.sql.exec(recent, vec![slot_value(KEPT)])?.to_array()?;
         let entries = recent.iter().map(|row| serde_json::from_str::<Entry>(&row.value));
         let waiting = "select cast(unixepoch(entry ->> 'created_at', 'subsec') * 1000 as integer)
-            as value from journal where position > (select value from meta where name = 'flushed')
+            as value from journal
+            where position > (select value ->> 'position' from meta where name = 'flushed')
             order by position limit 1";
         Ok(Rows {
             recent: entries.map(|entry| Ok(entry?.into())).collect::<serde_json::Result<_>>()?,
@@ -178,6 +192,15 @@ impl Store {
     /// The rows written since the last call.
     pub fn take_rows_written(&self) -> usize {
         self.rows_written.take()
+    }
+
+    fn arrived(&self) -> Result<Arrived> {
+        let rows = self.rows::<Text>("select value from meta where name = 'flushed'")?;
+        Ok(rows
+            .first()
+            .map(|row| serde_json::from_str(&row.value))
+            .transpose()?
+            .unwrap_or_default())
     }
 
     fn is_untouched(&self) -> Result<bool> {
@@ -199,8 +222,8 @@ impl Store {
         }
         if done == 0 {
             let outbox = random_id();
-            let first = "insert or ignore into meta values ('outbox', ?), ('flushed', 0)";
-            self.write(first, vec![outbox.into()])?;
+            let first = "insert or ignore into meta values ('outbox', ?), ('flushed', ?)";
+            self.write(first, vec![outbox.into(), json(&Arrived::default())?])?;
         }
         if done < SCHEMA.len() {
             let set = "insert or replace into meta values ('schema_version', ?)";
@@ -262,6 +285,8 @@ struct JournalRow {
     lease_until: Option<Millis>,
     position: Option<i64>,
     request_id: Option<String>,
+    month: Option<Month>,
+    tokens: u64,
 }
 
 impl From<JournalRow> for StoredRow {
@@ -273,7 +298,8 @@ impl From<JournalRow> for StoredRow {
                 lease_until: row.lease_until.unwrap_or_default(),
             },
         };
-        Self { slot: row.slot, admitted_at: row.admitted_at, state }
+        let counted = row.month.map(|month| Counted { month, tokens: row.tokens });
+        Self { slot: row.slot, admitted_at: row.admitted_at, state, counted }
     }
 }
 

@@ -1,11 +1,14 @@
 //! What is written to an object's storage, and what is read from it.
 
+use serde::{Deserialize, Serialize};
+
 use super::LEASE;
 use super::access::AccessRecord;
 use super::codex::CodexRecord;
 use super::responses::Remembered;
 use crate::clock::Millis;
 use crate::entry::{Entry, Outcome};
+use crate::month::{Counted, Months};
 use crate::tier::TierRecord;
 
 /// Something to be written to the object's storage.
@@ -53,8 +56,8 @@ pub enum Change {
     MoveBack(Millis),
     /// No time is later than this one, and no lease ends later than one that begins now.
     NotAfter(Millis),
-    /// D1 has every row up to this position.
-    Flushed(i64),
+    /// D1 has this now.
+    Flushed(Arrived),
     /// An answer to continue from.
     Remember(usize, Remembered),
     /// Who may speak for the user now.
@@ -67,13 +70,22 @@ pub enum Change {
     ResetWindow(Millis),
 }
 
+/// What D1 is known to have; stored as it is, as one row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrived {
+    /// The position up to which it has the rows.
+    pub position: i64,
+    /// What these rows add to their months.
+    pub months: Months,
+}
+
 /// What was read from storage.
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
     /// How many slots the journal has.
     pub slots: i64,
-    /// The position up to which D1 has the rows.
-    pub flushed: i64,
+    /// What D1 has.
+    pub flushed: Arrived,
     /// The journal's rows.
     pub rows: Vec<StoredRow>,
     /// Who may speak for the user.
@@ -108,6 +120,8 @@ pub struct StoredRow {
     pub admitted_at: Option<Millis>,
     /// Settled, at this position; or open.
     pub state: RowState,
+    /// What it adds to its month; none where it doesn't count, or where D1 has it.
+    pub counted: Option<Counted>,
 }
 
 /// Whether a row's request has ended.

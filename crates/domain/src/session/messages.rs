@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::{Entry, Outcome};
 use crate::fingerprint::Fingerprint;
+use crate::month::Month;
 use crate::session::access::{KeyRecord, Shown};
 use crate::session::codex::messages::{
     BeginSignIn, ForgetTokens, FreshToken, KeepTokens, TellSignIn,
@@ -176,6 +177,15 @@ pub enum Reason {
     Blocked,
     /// The user has no tier, and needs one.
     PaymentRequired,
+    /// The user has used up its month.
+    MonthlyQuotaExceeded {
+        /// Requests in this month.
+        used: u64,
+        /// As many as its tier has.
+        limit: u32,
+        /// When it begins anew.
+        resets: Month,
+    },
     /// The user has never signed in for the token that pays.
     NoCodexSession,
     /// The user has to sign in anew for it.
@@ -201,6 +211,7 @@ impl Reason {
             Self::UserIdBound => (401, "user_id_bound"),
             Self::Blocked => (403, "user_blocked"),
             Self::PaymentRequired => (402, "payment_required"),
+            Self::MonthlyQuotaExceeded { .. } => (402, "monthly_quota_exceeded"),
             Self::NoCodexSession => (401, "no_codex_session"),
             Self::CodexSessionExpired => (401, "codex_session_expired"),
             Self::PreviousResponseNotFound => (400, "previous_response_not_found"),
@@ -230,6 +241,18 @@ pub struct Standing {
     pub empty_in_ms: i64,
     /// Milliseconds until one slot is free; 0 where one is.
     pub next_free_ms: i64,
+    /// The month, where the user's tier limits it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub month: Option<MonthStanding>,
+}
+
+/// How much of a month is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MonthStanding {
+    /// Requests a month.
+    pub limit: u32,
+    /// Requests that would still be admitted in this one.
+    pub remaining: u32,
 }
 
 /// Says how an admitted request ended. The reply is whether the lease was still open; if it was

@@ -18,7 +18,7 @@ pub mod view;
 use std::collections::BTreeMap;
 
 use self::access::{AccessRecord, KeyRecord, Proof, Shown};
-pub use self::change::{Change, RowState, Stored, StoredRow};
+pub use self::change::{Arrived, Change, RowState, Stored, StoredRow};
 use self::codex::{CodexRecord, SignIn};
 use self::messages::{
     Admission, Admit, Permit, Reason, Refusal, Remember, Repair, Settle, Standing,
@@ -29,6 +29,7 @@ use crate::entry::{Entry, Outcome};
 use crate::fingerprint::Fingerprint;
 use crate::guesses::Guesses;
 use crate::journal::{Journal, Settled};
+use crate::month::{Month, Tally, Usage};
 use crate::refusals::RefusalLog;
 use crate::settings::UserBinding;
 use crate::tier::{TierRecord, TierRules};
@@ -57,6 +58,8 @@ struct Lease {
     slot: i64,
     admitted_at: Millis,
     until: Millis,
+    /// The month that it counts in; none for one that is older than the count.
+    month: Option<Month>,
 }
 
 /// One user's state.
@@ -71,6 +74,7 @@ pub struct Session {
     window: SlidingWindow,
     leases: BTreeMap<String, Lease>,
     journal: Journal,
+    tally: Tally,
     refusals: RefusalLog,
     responses: Responses,
 }
@@ -83,16 +87,22 @@ impl Session {
         let is_ahead = stored.is_ahead_of(now);
         let window = SlidingWindow::restore(stored.rows.iter().filter_map(|r| r.admitted_at), now);
         let (mut settled, mut leases) = (Vec::new(), BTreeMap::new());
-        for StoredRow { slot, admitted_at, state } in stored.rows {
+        let (mut running, mut waiting) = (Vec::new(), Vec::new());
+        let Arrived { position: flushed, months } = stored.flushed;
+        for StoredRow { slot, admitted_at, state, counted } in stored.rows {
             match state {
                 RowState::Settled(position) => {
+                    let is_waiting = position > flushed;
+                    waiting.extend(counted.filter(|_| is_waiting).map(|row| (position, row)));
                     let admitted_at = admitted_at.map(|time| time.min(now));
                     settled.push(Settled { slot, position, admitted_at });
                 }
                 RowState::Open { request_id, lease_until } => {
                     let admitted_at = admitted_at.unwrap_or(now).min(now);
                     let until = lease_until.min(now + LEASE);
-                    leases.insert(request_id, Lease { slot, admitted_at, until });
+                    running.extend(counted);
+                    let month = counted.map(|row| row.month);
+                    leases.insert(request_id, Lease { slot, admitted_at, until, month });
                 }
             }
         }
@@ -106,7 +116,8 @@ impl Session {
             tier: stored.tier,
             window,
             leases,
-            journal: Journal::restore(stored.slots, stored.flushed, settled, now),
+            journal: Journal::restore(stored.slots, flushed, settled, now),
+            tally: Tally::restore(months, running, waiting),
             refusals: RefusalLog::default(),
             responses: Responses::restore(stored.responses, now),
         };
@@ -138,7 +149,7 @@ impl Session {
     }
 
     /// Decides on a request: proof, then a block, then the tier, then the token that pays, then what
-    /// it continues from, then the window, then the requests in flight. Only the last step takes
+    /// it continues from, then the month, then the window, then the requests in flight. Only the last step takes
     /// anything.
     pub fn admit(
         &mut self,
@@ -172,7 +183,7 @@ impl Session {
             if !may_be_nobody || self.access.is_known() {
                 changes.extend(self.log_refusal(message.entry, &reason, now));
             }
-            let standing = Some(self.standing(limits.rate, now));
+            let standing = Some(self.standing(limits, now));
             return (Admission::Refused(Refusal { reason, standing }), changes);
         }
         if self.access.note_use(&message.shown, &message.entry, now) {
@@ -181,10 +192,12 @@ impl Session {
         self.window.admit(now);
         let slot = self.journal.take_slot(now);
         let lease_until = now + LEASE;
-        let lease = Lease { slot, admitted_at: now, until: lease_until };
+        let month = Month::of(now);
+        self.tally.admit(month);
+        let lease = Lease { slot, admitted_at: now, until: lease_until, month: Some(month) };
         self.leases.insert(message.entry.request_id.clone(), lease);
         let permit = Permit { binds, ..self.permit(&message, limits, now) };
-        let entry = Box::new(message.entry);
+        let entry = Box::new(Entry { month: Some(month), ..message.entry });
         changes.push(Change::Open { slot, admitted_at: now, lease_until, entry });
         (Admission::Admitted(permit), changes)
     }
@@ -293,16 +306,17 @@ impl Session {
         &self.journal
     }
 
-    /// Rows up to `position` are being sent to D1.
-    pub fn sending(&mut self, position: i64) -> ((), Vec<Change>) {
+    /// Rows up to `position` are being sent to D1. What their months come to, once it has them.
+    pub fn sending(&mut self, position: i64) -> (Vec<Usage>, Vec<Change>) {
         self.journal.sending(position);
-        ((), Vec::new())
+        (self.tally.due(position), Vec::new())
     }
 
     /// D1 has the rows up to `position`.
     pub fn flush_succeeded(&mut self, position: i64, now: Millis) -> ((), Vec<Change>) {
         self.journal.flush_succeeded(position, now);
-        let mut changes = vec![Change::Flushed(self.journal.flushed())];
+        self.tally.arrive(self.journal.flushed());
+        let mut changes = vec![Change::Flushed(self.arrived())];
         let surplus = self.journal.shrink(now);
         if !surplus.is_empty() {
             changes.push(Change::GiveUp(surplus));
@@ -357,6 +371,9 @@ impl Session {
         {
             return Some(Reason::PreviousResponseNotFound);
         }
+        if let Some(reason) = self.month_is_used_up(limits, now) {
+            return Some(reason);
+        }
         let retry_after_ms = self.window.next_free(limits.rate, now);
         if retry_after_ms > 0 {
             return Some(Reason::RateLimited { retry_after_ms });
@@ -371,16 +388,18 @@ impl Session {
             .as_deref()
             .and_then(|id| self.responses.session_of(id, now))
             .map(str::to_owned);
-        Permit { standing: self.standing(limits.rate, now), session_key, binds: false, token }
+        Permit { standing: self.standing(limits, now), session_key, binds: false, token }
     }
 
-    fn standing(&mut self, rate: Rate, now: Millis) -> Standing {
+    fn standing(&mut self, limits: Limits<'_>, now: Millis) -> Standing {
+        let rate = limits.rate;
         let used = u32::try_from(self.window.used(rate, now)).unwrap_or(u32::MAX);
         Standing {
             limit: rate.limit,
             remaining: rate.limit.saturating_sub(used),
             empty_in_ms: self.window.empty_in(rate, now),
             next_free_ms: self.window.next_free(rate, now),
+            month: self.month_left(limits, now),
         }
     }
 
@@ -402,8 +421,15 @@ impl Session {
         Change::Refuse { slot, position, entry: Box::new(entry) }
     }
 
+    fn arrived(&self) -> Arrived {
+        Arrived { position: self.journal.flushed(), months: self.tally.arrived().clone() }
+    }
+
     fn close(&mut self, lease: &Lease, outcome: Option<Outcome>, now: Millis) -> Change {
         let position = self.journal.settle(lease.slot, Some(lease.admitted_at), now);
+        if let Some(month) = lease.month {
+            self.tally.settle(month, outcome.as_ref(), position);
+        }
         Change::Close { slot: lease.slot, position, outcome }
     }
 }

@@ -7,6 +7,7 @@ use crate::fingerprint::Fingerprint;
 use crate::gateway_key::mint;
 use crate::identifiers::UserId;
 use crate::journal::CROWDED;
+use crate::month::Counted;
 use crate::window::MINUTE;
 
 const LIMITS: Limits<'_> = limits(3, 2);
@@ -56,19 +57,20 @@ pub(super) fn reason(admission: &Admission) -> Option<Reason> {
 
 /// A storage in miniature: what the changes leave behind.
 #[derive(Clone, Debug, Default)]
-struct Disk {
+pub(super) struct Disk {
     rows: BTreeMap<i64, (StoredRow, Entry)>,
-    stored: Stored,
+    pub(super) stored: Stored,
 }
 
 impl Disk {
-    fn apply(&mut self, changes: Vec<Change>) {
+    pub(super) fn apply(&mut self, changes: Vec<Change>) {
         for change in changes {
             match change {
                 Change::Open { slot, admitted_at, lease_until, entry } => {
                     let request_id = entry.request_id.clone();
                     let state = RowState::Open { request_id, lease_until };
-                    let row = StoredRow { slot, admitted_at: Some(admitted_at), state };
+                    let row =
+                        StoredRow { slot, admitted_at: Some(admitted_at), state, counted: None };
                     self.rows.insert(slot, (row, *entry));
                 }
                 Change::Close { slot, position, outcome } => {
@@ -81,7 +83,8 @@ impl Disk {
                 }
                 Change::Refuse { slot, position, entry } => {
                     let state = RowState::Settled(position);
-                    self.rows.insert(slot, (StoredRow { slot, admitted_at: None, state }, *entry));
+                    let row = StoredRow { slot, admitted_at: None, state, counted: None };
+                    self.rows.insert(slot, (row, *entry));
                 }
                 Change::Renew { slot, lease_until: until } => {
                     let (row, _) = self.rows.get_mut(&slot).unwrap();
@@ -95,7 +98,7 @@ impl Disk {
                 Change::NotAfter(now) => {
                     self.change_times(|time| time.min(now), |end| end.min(now + LEASE));
                 }
-                Change::Flushed(position) => self.stored.flushed = position,
+                Change::Flushed(arrived) => self.stored.flushed = arrived,
                 Change::Remember(slot, answer) => self.stored.responses.push((slot, answer)),
                 Change::Access(access) => self.stored.access = *access,
                 Change::Codex(codex) => self.stored.codex = *codex,
@@ -107,13 +110,25 @@ impl Disk {
         }
     }
 
-    fn restart(&mut self, now: Millis) -> Session {
-        let rows = self.rows.values().map(|(row, _)| row.clone()).collect();
+    pub(super) fn restart(&mut self, now: Millis) -> Session {
+        let rows = self.rows.values().map(|(row, entry)| self.loaded(row, entry)).collect();
         let slots = self.rows.keys().max().copied().unwrap_or(0);
         let stored = Stored { slots, rows, ..self.stored.clone() };
         let (session, changes) = Session::restore(stored, now);
         self.apply(changes);
         session
+    }
+
+    /// A row as the storage reads it.
+    fn loaded(&self, row: &StoredRow, entry: &Entry) -> StoredRow {
+        let tokens = match row.state {
+            RowState::Settled(position) if position <= self.stored.flushed.position => None,
+            _ if entry.outcome.gives_back => None,
+            RowState::Settled(_) => Some(entry.outcome.tokens_est),
+            RowState::Open { .. } => Some(0),
+        };
+        let counted = entry.month.zip(tokens).map(|(month, tokens)| Counted { month, tokens });
+        StoredRow { counted, ..row.clone() }
     }
 
     /// Changes every stored time: of admissions and answers, and of the ends of leases.
@@ -130,7 +145,7 @@ impl Disk {
     }
 
     /// What a flush would send: the rows after `flushed`, in their order.
-    fn pending(&self, flushed: i64) -> Vec<(i64, Entry)> {
+    pub(super) fn pending(&self, flushed: i64) -> Vec<(i64, Entry)> {
         let mut rows: Vec<_> = self
             .rows
             .values()
@@ -154,7 +169,8 @@ fn the_window_comes_before_the_requests_in_flight() {
     assert_eq!(reason(&session.admit(admit("c"), LIMITS, 0).0), Some(Reason::TooManyInFlight));
     assert!(session.settle(settle("a"), 1).0);
     let (admission, _) = session.admit(admit("d"), LIMITS, 10);
-    let standing = Standing { limit: 3, remaining: 0, empty_in_ms: MINUTE, next_free_ms: 59_990 };
+    let standing =
+        Standing { limit: 3, remaining: 0, empty_in_ms: MINUTE, next_free_ms: 59_990, month: None };
     assert_eq!(
         admission,
         Admission::Admitted(Permit { standing, session_key: None, binds: false, token: None })
@@ -380,7 +396,8 @@ fn the_wire_format_is_pinned() {
         assert_eq!(serde_json::to_string(&SessionMessage::Repair(repair)).unwrap(), literal);
     }
 
-    let standing = Standing { limit: 3, remaining: 0, empty_in_ms: 9, next_free_ms: 8 };
+    let standing =
+        Standing { limit: 3, remaining: 0, empty_in_ms: 9, next_free_ms: 8, month: None };
     let admitted =
         Admission::Admitted(Permit { standing, session_key: None, binds: false, token: None });
     let literal = r#"{"admitted":{"standing":{"limit":3,"remaining":0,"empty_in_ms":9,"next_free_ms":8},"session_key":null,"binds":false,"token":null}}"#;

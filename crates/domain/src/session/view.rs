@@ -7,6 +7,7 @@ use super::codex::State;
 use super::{Limits, Session};
 use crate::clock::{Millis, rfc3339};
 use crate::entry::Entry;
+use crate::month::{Month, Usage};
 use crate::tier::{Held, Tier};
 
 /// A user's state, in the members of the contract.
@@ -29,6 +30,8 @@ pub struct View {
     pub window: WindowView,
     /// Requests that are running.
     pub in_flight: usize,
+    /// This month, UTC.
+    pub month: MonthView,
     /// The gateway keys that are good.
     pub keys: Vec<KeyView>,
     /// The Codex session.
@@ -61,6 +64,19 @@ pub struct WindowView {
     pub used: usize,
     /// Milliseconds until one more would be admitted; 0 where it would be now.
     pub next_free_ms: Millis,
+}
+
+/// What was used of a month.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MonthView {
+    /// Which.
+    pub month: Month,
+    /// Requests, running ones too, without those that the upstream failed.
+    pub requests: u64,
+    /// Requests that the tier allows, where it has a limit.
+    pub limit: Option<u32>,
+    /// Their tokens.
+    pub tokens: u64,
 }
 
 /// A gateway key, without anything that opens a door.
@@ -166,6 +182,7 @@ impl Session {
             (false, None) => Binding::Open,
         };
         let codex = self.codex.describe(now);
+        let Usage { month, requests, tokens } = self.tally.of(Month::of(now));
         View {
             tier: held.map(|held| held.tier),
             tier_since: held.map(|Held { since, .. }| rfc3339(since)),
@@ -179,6 +196,7 @@ impl Session {
                 next_free_ms: self.window.next_free(rate, now),
             },
             in_flight: self.leases.len(),
+            month: MonthView { month, requests, limit: self.monthly_limit(limits, now), tokens },
             keys: keys.iter().map(view_of).collect(),
             codex: CodexView { state: codex.state, expires_at: codex.expires_at.map(rfc3339) },
             outbox: Some(OutboxView { depth: self.journal.backlog(), oldest_ms }),

@@ -1,8 +1,12 @@
+use proptest::prelude::*;
+
 use super::*;
+use crate::entry::Outcome;
 use crate::fingerprint::Fingerprint;
-use crate::session::messages::{Reason, Repair, SessionMessage};
-use crate::session::tests::{FREE, admit, limits, reason, with_bearer};
-use crate::session::{Limits, Proof, Stored};
+use crate::month::Usage;
+use crate::session::messages::{Admission, Admit, Reason, Repair, SessionMessage, Settle};
+use crate::session::tests::{Disk, FREE, admit, limits, reason, with_bearer};
+use crate::session::{LEASE, Limits, Proof, Stored};
 use crate::settings::UserBinding;
 use crate::tier::{Purchases, Standing, Subscription, Tier, TierRules};
 
@@ -29,7 +33,7 @@ fn who_needs_a_tier_and_has_none_is_told_so_from_the_next_request_on() {
     assert!(changes.is_empty(), "a name that somebody made up leaves nothing behind");
     assert!(session.bind(Fingerprint::of("sk-1")).0);
     let asks = |session: &mut Session, id: &str| {
-        let message = super::super::Admit { shown: with_bearer("sk-1"), ..admit(id) };
+        let message = Admit { shown: with_bearer("sk-1"), ..admit(id) };
         let (admission, changes) = session.admit(message, limits, 0);
         (reason(&admission), changes.len())
     };
@@ -77,15 +81,185 @@ fn a_tier_ends_by_itself() {
     assert!(session.entitle(message.clone()).0);
     assert_eq!(session.entitle(message), (false, Vec::new()), "it is known");
     let mut asks = |id: &str, now| {
-        let message = super::super::Admit { shown: with_bearer("sk-1"), ..admit(id) };
+        let message = Admit { shown: with_bearer("sk-1"), ..admit(id) };
         reason(&session.admit(message, limits, now).0)
     };
     assert_eq!(asks("a", DAY + 4), None);
     assert_eq!(asks("b", DAY + 5), Some(Reason::PaymentRequired));
 }
 
+/// The first moment of December 2026.
+const TURN: Millis = 1_796_083_200_000;
+/// Far more than anybody here needs.
+const PLENTY: Limits<'_> = limits(1_000_000, 1_000_000);
+
+/// A storage of a user of the first tier who has used so many in November, before `now`.
+fn used(requests: u64) -> Disk {
+    let mut disk = Disk::default();
+    let used = Usage { month: Month::of(TURN - 1), requests, tokens: 0 };
+    let used = serde_json::to_value([used]).unwrap();
+    disk.stored.flushed.months = serde_json::from_value(used).unwrap();
+    disk.stored.tier.grant(Some(Tier::Tier1), 0);
+    disk.stored.access.bind(Fingerprint::of("sk-1"));
+    disk
+}
+
+fn by_its_user(id: &str) -> Admit {
+    Admit { shown: with_bearer("sk-1"), ..admit(id) }
+}
+
+fn settled(id: &str, status: u16) -> Settle {
+    Settle { request_id: id.to_owned(), outcome: Outcome::answered(status, 0) }
+}
+
+fn left(admission: &Admission) -> Option<u32> {
+    let standing = match admission {
+        Admission::Admitted(permit) => Some(permit.standing),
+        Admission::Refused(refusal) => refusal.standing,
+        Admission::Unproven => None,
+    };
+    standing?.month.map(|month| month.remaining)
+}
+
+#[test]
+fn the_last_request_of_a_month_is_admitted_and_the_next_is_not() {
+    let mut disk = used(9_998);
+    let mut session = disk.restart(TURN - 9);
+    let (first, changes) = session.admit(by_its_user("a"), PLENTY, TURN - 9);
+    disk.apply(changes);
+    assert_eq!((reason(&first), left(&first)), (None, Some(1)));
+    let (last, changes) = session.admit(by_its_user("b"), PLENTY, TURN - 8);
+    disk.apply(changes);
+    assert_eq!((reason(&last), left(&last)), (None, Some(0)));
+    let resets = Month::of(TURN);
+    let over = Reason::MonthlyQuotaExceeded { used: 10_000, limit: 10_000, resets };
+    for mut session in [disk.restart(TURN - 7), session.clone()] {
+        let (refused, _) = session.admit(by_its_user("c"), PLENTY, TURN - 7);
+        assert_eq!((reason(&refused), left(&refused)), (Some(over.clone()), Some(0)));
+        // What the upstream failed is given back to the month of its admission, also after its end.
+        session.observe(TURN + 1);
+        session.settle(settled("b", 504), TURN + 1);
+        let (next, _) = session.admit(by_its_user("d"), PLENTY, TURN + 1);
+        assert_eq!((reason(&next), left(&next)), (None, Some(9_999)), "a new month");
+        session.settle(settled("d", 200), TURN + 2);
+        // The clock steps back over the month's end: one is left there, and no more.
+        session.observe(TURN - 5);
+        let (again, _) = session.admit(by_its_user("e"), PLENTY, TURN - 5);
+        assert_eq!((reason(&again), left(&again)), (None, Some(0)));
+        let refused = session.admit(by_its_user("f"), PLENTY, TURN - 4).0;
+        assert_eq!(reason(&refused), Some(over.clone()));
+    }
+}
+
+#[test]
+fn a_request_whose_worker_died_counts() {
+    let mut disk = used(9_999);
+    let mut session = disk.restart(TURN - DAY);
+    disk.apply(session.admit(by_its_user("a"), PLENTY, TURN - DAY).1);
+    let later = TURN - DAY + LEASE;
+    let mut session = disk.restart(later);
+    disk.apply(session.expire(later));
+    for mut session in [disk.restart(later), session] {
+        let refused = session.admit(by_its_user("b"), PLENTY, later).0;
+        assert!(matches!(reason(&refused), Some(Reason::MonthlyQuotaExceeded { .. })));
+    }
+}
+
+#[test]
+fn a_higher_tier_or_none_has_more_left() {
+    let mut session = used(10_000).restart(0);
+    for (tier, remaining) in [
+        (Some(Tier::Tier1), Some(0)),
+        (Some(Tier::Tier2), Some(40_000)),
+        (Some(Tier::Tier3), None),
+        (None, None),
+    ] {
+        session.set_tier(&given(tier), 0);
+        let month = session.month_left(PLENTY, TURN - 1).map(|month| month.remaining);
+        assert_eq!(month, remaining, "{tier:?}");
+    }
+}
+
+/// What can happen to a user near the end of a month and of a quota.
+#[derive(Clone, Debug)]
+enum Event {
+    Admit,
+    Settle { which: usize, status: u16 },
+    Flush { at_most: usize },
+    Restart,
+}
+
+fn event() -> impl Strategy<Value = (Millis, Event)> {
+    let statuses = prop::sample::select(vec![200, 404, 499, 500, 504]);
+    let event = prop_oneof![
+        6 => Just(Event::Admit),
+        4 => (0_usize..9, statuses).prop_map(|(which, status)| Event::Settle { which, status }),
+        2 => (1_usize..9).prop_map(|at_most| Event::Flush { at_most }),
+        1 => Just(Event::Restart),
+    ];
+    // The month turns in the middle of it, the clock steps back over its end, and leases end.
+    (prop_oneof![6 => 0_i64..9_000, 1 => 0..LEASE, 1 => -90_000_i64..0], event)
+}
+
+proptest! {
+    /// Whatever happens and wherever the object dies: a request is refused if, and only if, its month
+    /// has its ten thousand, counted from the rows that there were.
+    #[test]
+    fn the_quota_is_exact(events in prop::collection::vec(event(), 1..120)) {
+        let (mut disk, mut now) = (used(9_990), TURN - 300_000);
+        let mut session = disk.restart(now);
+        let mut log: Vec<(Month, String, Option<u16>)> = Vec::new();
+        for (number, (step, event)) in events.into_iter().enumerate() {
+            now += step;
+            disk.apply(session.observe(now));
+            disk.apply(session.expire(now));
+            let changes = match event {
+                Event::Admit => {
+                    let (month, id) = (Month::of(now), format!("r{number}"));
+                    let before = if month == Month::of(TURN - 1) { 9_990 } else { 0 };
+                    let counts = |status: &Option<u16>| status.is_none_or(|status| status < 500);
+                    let of_month = log.iter().filter(|(of, _, status)| *of == month && counts(status));
+                    let used = before + of_month.count();
+                    let (admission, changes) = session.admit(by_its_user(&id), PLENTY, now);
+                    prop_assert_eq!(reason(&admission).is_none(), used < 10_000, "{} used", used);
+                    if used < 10_000 {
+                        log.push((month, id, None));
+                    }
+                    changes
+                }
+                Event::Settle { which, status } => {
+                    let mut open = log.iter_mut().filter(|(_, _, status)| status.is_none());
+                    let Some((_, id, ended)) = open.nth(which) else { continue };
+                    let (was_open, changes) = session.settle(settled(id, status), now);
+                    // One of which nothing was heard for too long has ended before, and counts.
+                    *ended = Some(if was_open { status } else { 0 });
+                    changes
+                }
+                Event::Flush { at_most } => {
+                    let rows = disk.pending(session.journal().flushed());
+                    let Some((position, _)) = rows.iter().take(at_most).next_back() else { continue };
+                    disk.apply(session.sending(*position).1);
+                    session.flush_succeeded(*position, now).1
+                }
+                Event::Restart => {
+                    session = disk.restart(now);
+                    Vec::new()
+                }
+            };
+            disk.apply(changes);
+        }
+    }
+}
+
 #[test]
 fn the_wire_format_is_pinned() {
+    let left = MonthStanding { limit: 10_000, remaining: 7 };
+    let literal = r#"{"limit":10000,"remaining":7}"#;
+    assert_eq!(serde_json::to_string(&left).unwrap(), literal);
+    let over = Reason::MonthlyQuotaExceeded { used: 7, limit: 7, resets: Month::of(TURN) };
+    let literal = r#"{"monthly_quota_exceeded":{"used":7,"limit":7,"resets":"2026-12"}}"#;
+    assert_eq!(serde_json::to_string(&over).unwrap(), literal);
+    assert_eq!(serde_json::from_str::<Reason>(literal).unwrap(), over);
     let set = |tier| serde_json::to_string(&SessionMessage::SetTier(given(tier))).unwrap();
     assert_eq!(set(None), r#"{"set_tier":{"tier":null}}"#);
     assert_eq!(set(Some(Tier::Tier3)), r#"{"set_tier":{"tier":"tier3"}}"#);
