@@ -61,6 +61,12 @@ pub enum Error {
     #[error("A plan is needed to use this. {}", next_step(upgrade_url.as_deref(), "Ask the operator for one."))]
     PaymentRequired { upgrade_url: Option<String> },
     #[error(
+        "Your plan has no room for another project. In use: {projects}. Name one of them in \
+         X-Project-ID, or ask the operator to remove one. {}",
+        next_step(upgrade_url.as_deref(), "A larger plan has more.")
+    )]
+    ProjectLimitExceeded { projects: String, upgrade_url: Option<String> },
+    #[error(
         "This month's requests are used up: {used} of {limit}. From {} on there are {limit} again. {}",
         resets.first_day(),
         next_step(upgrade_url.as_deref(), "For more before that, ask the operator for a larger plan.")
@@ -183,7 +189,9 @@ impl Error {
             | Self::NoCodexSession
             | Self::CodexSessionExpired
             | Self::OperatorRequired => 401,
-            Self::PaymentRequired { .. } | Self::MonthlyQuotaExceeded { .. } => 402,
+            Self::PaymentRequired { .. }
+            | Self::ProjectLimitExceeded { .. }
+            | Self::MonthlyQuotaExceeded { .. } => 402,
             Self::AnonymousDisabled | Self::UserBlocked | Self::CsrfFailed => 403,
             Self::NotFound | Self::InvalidCode => 404,
             Self::MethodNotAllowed { .. } => 405,
@@ -217,6 +225,7 @@ impl Error {
             Self::InvalidKey => "invalid_key",
             Self::UserIdBound => "user_id_bound",
             Self::PaymentRequired { .. } => "payment_required",
+            Self::ProjectLimitExceeded { .. } => "project_limit_exceeded",
             Self::MonthlyQuotaExceeded { .. } => "monthly_quota_exceeded",
             Self::UserBlocked => "user_blocked",
             Self::NoCodexSession => "no_codex_session",
@@ -291,6 +300,9 @@ impl Error {
             Reason::MissingKey => Self::MissingKey(GATEWAY_KEY_MISSING),
             Reason::UserIdBound => Self::UserIdBound,
             Reason::Blocked => Self::UserBlocked,
+            Reason::ProjectLimitExceeded { projects } => {
+                Self::ProjectLimitExceeded { projects: projects.join(", "), upgrade_url }
+            }
             &Reason::MonthlyQuotaExceeded { used, limit, resets } => {
                 Self::MonthlyQuotaExceeded { used, limit, resets, upgrade_url }
             }

@@ -9,8 +9,8 @@ use domain::session::codex::messages::{
     BeginSignIn, Begun, ForgetTokens, Fresh, FreshToken, KeepTokens, TellSignIn,
 };
 use domain::session::messages::{
-    AddKey, Admission, Admit, Bind, Describe, Entitle, Prove, Remember, Renew, Repair,
-    SessionMessage, SetTier, Settle,
+    AddKey, Admission, Admit, Bind, Describe, Entitle, Prove, Remember, RemoveProject, Renew,
+    Repair, SessionMessage, SetTier, Settle,
 };
 use domain::session::onboarding::{Claim, Claimed, Enroll, Enrolled, IssueCode};
 use domain::session::view::View;
@@ -50,7 +50,8 @@ session_messages!(
     BeginSignIn => Begun,
     TellSignIn => Option<SignInStanding>,
     Entitle => bool,
-    SetTier => ()
+    SetTier => (),
+    RemoveProject => bool
 );
 
 impl Message for Count {

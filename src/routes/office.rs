@@ -37,6 +37,7 @@ pub enum Task {
     Unbind,
     Reset,
     SetTier,
+    RemoveProject,
     ImportRoster,
 }
 
@@ -53,6 +54,7 @@ impl Task {
             Self::Unbind => "unbind",
             Self::Reset => "reset",
             Self::SetTier => "set_tier",
+            Self::RemoveProject => "remove_project",
             Self::ImportRoster => "import_roster",
             _ => return None,
         })
@@ -93,6 +95,7 @@ pub const ROUTES: &[Route] = &[
     row(POST, "/operator/api/users/:user_id/unbind", Access::Operator, Task::Unbind),
     row(POST, "/operator/api/users/:user_id/reset", Access::Operator, Task::Reset),
     row(PUT, "/operator/api/users/:user_id/tier", Access::Operator, Task::SetTier),
+    row(DELETE, "/operator/api/users/:user_id/projects/:id", Access::Operator, Task::RemoveProject),
     row(POST, "/operator/api/roster", Access::Operator, Task::ImportRoster),
 ];
 
@@ -156,6 +159,7 @@ async fn respond(
         Task::Unbind => operator::repair(incoming, context, user_id, Repair::Unbind).await,
         Task::Reset => operator::repair(incoming, context, user_id, Repair::ResetWindow).await,
         Task::SetTier => operator::set_tier(incoming, context, user_id).await,
+        Task::RemoveProject => operator::remove_project(incoming, context, user_id, id).await,
         Task::ImportRoster => roster::import(incoming, context).await,
     }
 }

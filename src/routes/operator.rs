@@ -4,7 +4,7 @@ use domain::clock::rfc3339;
 use domain::gateway_key;
 use domain::identifiers::UserId;
 use domain::session::access::KeyRecord;
-use domain::session::messages::{AddKey, Repair, SetTier};
+use domain::session::messages::{AddKey, RemoveProject, Repair, SetTier};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use web_sys::Response;
@@ -135,6 +135,24 @@ pub async fn set_tier(
     let tier: SetTier = from_json(&body)?;
     call(context, user_id.as_str(), tier).await?;
     me::show(incoming, context, user_id.as_str()).await
+}
+
+/// `DELETE /operator/api/users/{id}/projects/{project}`: 204; its place is free for another.
+///
+/// # Errors
+/// [`Error::InvalidUserId`]; [`Error::NotFound`] where the user has no such project.
+pub async fn remove_project(
+    incoming: &Incoming,
+    context: &Context,
+    user_id: &str,
+    project: &str,
+) -> Result<Response, Error> {
+    let user_id = UserId::parse(user_id)?;
+    if !call(context, user_id.as_str(), RemoveProject(project.to_owned())).await? {
+        return Err(Error::NotFound);
+    }
+    log::early(incoming, 204, None);
+    Ok(reply::empty(204))
 }
 
 /// A USER_ID that stands for one person, so not everyone's.

@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Test> {
         what_is_no_tier_is_refused,
         where_a_tier_is_needed_nobody_goes_without,
         a_bound_bearer_stays_good_when_a_tier_comes,
+        projects_are_as_many_as_the_tier_says,
     ]
 }
 
@@ -106,4 +107,48 @@ async fn a_bound_bearer_stays_good_when_a_tier_comes() {
     says(&pair.gateway, "sk-another").await.refuses(401, "user_id_bound");
     set(&pair.gateway, "ada", r#"{"tier":null}"#).await.is(200);
     says(&pair.gateway, "sk-another").await.is(200);
+}
+
+async fn projects_are_as_many_as_the_tier_says() {
+    let gateway = &shared::keyed().await.gateway;
+    let user = shared::user("projects");
+    let key = gateway.mint_key(&user).await.key;
+    let says = |project: &str| {
+        let request = gateway.get(&user, "/v1/models").header("x-gateway-key", &key);
+        answer(if project.is_empty() { request } else { request.header("x-project-id", project) })
+    };
+    let listed = async || {
+        let me = answer(gateway.request(Method::GET, "/me").bearer_auth(&key)).await.json();
+        me["projects"].clone()
+    };
+    let remove = |project: &str| {
+        let path = format!("/operator/api/users/{user}/projects/{project}");
+        answer(gateway.operator(Method::DELETE, &path))
+    };
+    give(gateway, &user, "tier1").await;
+    says("").await.is(200);
+    says("default").await.is(200);
+    let refused = says("Shop.2").await;
+    refused.refuses(402, "project_limit_exceeded");
+    assert_eq!(refused.header("x-should-retry"), "false");
+    let message = refused.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("In use: default."), "{message}");
+    assert_eq!(listed().await, json!(["default"]));
+    give(gateway, &user, "tier2").await;
+    for (project, status) in [("Shop.2", 200), ("three", 200), ("four", 402), ("default", 200)] {
+        says(project).await.is(status);
+    }
+    remove("three").await.is(204);
+    remove("three").await.refuses(404, "not_found");
+    says("four").await.is(200);
+    assert_eq!(listed().await, json!(["default", "Shop.2", "four"]));
+    give(gateway, &user, "tier3").await;
+    says("five").await.is(200);
+    // Back to one: the first goes on.
+    give(gateway, &user, "tier1").await;
+    for (project, status) in [("Shop.2", 402), ("five", 402), ("default", 200)] {
+        says(project).await.is(status);
+    }
+    set(gateway, &user, r#"{"tier":null}"#).await.is(200);
+    says("six").await.is(200);
 }

@@ -21,8 +21,8 @@ use domain::session::codex::messages::{
     BeginSignIn, ForgetTokens, FreshToken, KeepTokens, TellSignIn,
 };
 use domain::session::messages::{
-    AddKey, Admission, Admit, Bind, Describe, Entitle, Permit, Prove, Remember, Renew, Repair,
-    SessionMessage, SetTier, Settle,
+    AddKey, Admission, Admit, Bind, Describe, Entitle, Permit, Prove, Remember, RemoveProject,
+    Renew, Repair, SessionMessage, SetTier, Settle,
 };
 use domain::session::onboarding::{Claim, Enroll, IssueCode};
 use domain::session::view::View;
@@ -197,6 +197,10 @@ impl UserSession {
                     if is_everyone { (false, Vec::new()) } else { session.entitle(message) }
                 };
                 encode::<Entitle>(&self.turn(entitle)?)
+            }
+            SessionMessage::RemoveProject(RemoveProject(project)) => {
+                let remove = |session: &mut Session, _| session.remove_project(&project);
+                encode::<RemoveProject>(&self.turn(remove)?)
             }
             SessionMessage::SetTier(message) => {
                 encode::<SetTier>(&self.turn(|session, now| session.set_tier(&message, now))?)

@@ -48,6 +48,9 @@ const CODEX: &str = "codex";
 /// The name of the document that says which tier the user has.
 const TIER: &str = "tier";
 
+/// The name of the document that lists the user's projects.
+const PROJECTS: &str = "projects";
+
 /// The object's storage.
 pub struct Store {
     sql: SqlStorage,
@@ -85,6 +88,7 @@ impl Store {
             access: self.document(ACCESS)?.unwrap_or_default(),
             codex: self.document(CODEX)?.unwrap_or_default(),
             tier: self.document(TIER)?.unwrap_or_default(),
+            projects: self.document(PROJECTS)?.unwrap_or_default(),
             responses: self.rows::<ResponseRow>(responses)?.into_iter().map(Into::into).collect(),
         })
     }
@@ -138,6 +142,7 @@ impl Store {
             Change::Access(access) => self.write_document(ACCESS, &access),
             Change::Codex(codex) => self.write_document(CODEX, &codex),
             Change::Tier(tier) => self.write_document(TIER, &tier),
+            Change::Projects(projects) => self.write_document(PROJECTS, &projects),
             Change::ResetWindow(now) => self.write(
                 "update journal set admitted_at = admitted_at - ?1 where admitted_at > ?2",
                 vec![MINUTE.into(), (now - MINUTE).into()],

@@ -174,6 +174,10 @@ impl Question<'_> {
         if path.contains("{key_id}") {
             path = path.replace("{key_id}", &gateway.mint_key(&user).await.key_id);
         }
+        if path.contains("{project}") {
+            use_project(gateway, &user).await;
+            path = path.replace("{project}", "default");
+        }
         path = path.replace("{id}", self.people.sign_in_of(caller));
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let request = gateway.request(method.clone(), &path);
@@ -192,6 +196,15 @@ impl Question<'_> {
         answer(self.shows.put(request.header("cf-connecting-ip", address()), is_named_in_path))
             .await
     }
+}
+
+/// Has a request of a user's project `default` admitted, whoever pays.
+async fn use_project(gateway: &Gateway, user: &str) {
+    let key = gateway.mint_key(user).await.key;
+    let tokens = gateway.request(Method::PUT, "/onboarding/codex").bearer_auth(&key);
+    answer(tokens.json(&people::tokens())).await.is(204);
+    let models = gateway.get(user, "/v1/models").header("x-gateway-key", &key);
+    answer(models.header("cf-connecting-ip", address())).await.is(200);
 }
 
 /// A claim of a user with its own code, or with somebody else's.

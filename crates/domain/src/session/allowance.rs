@@ -1,4 +1,4 @@
-//! What a user may use: the tier that it has, and its month.
+//! What a user may use: the tier that it has, its projects and its month.
 
 use super::messages::{Entitle, MonthStanding, Reason, SetTier};
 use super::{Change, Limits, Session};
@@ -18,9 +18,25 @@ impl Session {
         ((), vec![self.tier_changed()])
     }
 
-    /// Why the month admits no more, if it doesn't.
-    pub(super) fn month_is_used_up(&self, limits: Limits<'_>, now: Millis) -> Option<Reason> {
-        let (month, limit) = (Month::of(now), self.monthly_limit(limits, now)?);
+    /// Takes a project off the list. `false` where it isn't there.
+    pub fn remove_project(&mut self, project: &str) -> (bool, Vec<Change>) {
+        let is_removed = self.projects.remove(project);
+        (is_removed, is_removed.then(|| self.projects_changed()).into_iter().collect())
+    }
+
+    /// Why the user's tier doesn't allow one more request of a project, if it doesn't.
+    pub(super) fn is_beyond_the_tier(
+        &self,
+        project: &str,
+        limits: Limits<'_>,
+        now: Millis,
+    ) -> Option<Reason> {
+        let tier = self.tier.held(limits.rules, now)?.tier;
+        if !self.projects.allows(project, tier.projects()) {
+            let projects = self.projects.first(tier.projects()?).to_vec();
+            return Some(Reason::ProjectLimitExceeded { projects });
+        }
+        let (month, limit) = (Month::of(now), tier.monthly_requests()?);
         let used = self.tally.of(month).requests;
         let is_used_up = used >= u64::from(limit);
         is_used_up.then(|| Reason::MonthlyQuotaExceeded { used, limit, resets: month.next() })
@@ -35,6 +51,10 @@ impl Session {
 
     pub(super) fn monthly_limit(&self, limits: Limits<'_>, now: Millis) -> Option<u32> {
         self.tier.held(limits.rules, now)?.tier.monthly_requests()
+    }
+
+    pub(super) fn projects_changed(&self) -> Change {
+        Change::Projects(Box::new(self.projects.clone()))
     }
 
     fn tier_changed(&self) -> Change {

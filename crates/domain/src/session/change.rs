@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::LEASE;
 use super::access::AccessRecord;
 use super::codex::CodexRecord;
+use super::projects::Projects;
 use super::responses::Remembered;
 use crate::clock::Millis;
 use crate::entry::{Entry, Outcome};
@@ -66,6 +67,8 @@ pub enum Change {
     Codex(Box<CodexRecord>),
     /// What says which tier the user has now.
     Tier(Box<TierRecord>),
+    /// The projects that the user has used.
+    Projects(Box<Projects>),
     /// No admission before this moment counts in the window: each inside it is a minute earlier.
     ResetWindow(Millis),
 }
@@ -94,6 +97,8 @@ pub struct Stored {
     pub codex: CodexRecord,
     /// What says which tier the user has.
     pub tier: TierRecord,
+    /// The projects that the user has used.
+    pub projects: Projects,
     /// The answers to continue from, by slot.
     pub responses: Vec<(usize, Remembered)>,
 }

@@ -55,6 +55,8 @@ pub enum SessionMessage {
     Entitle(Entitle),
     /// The operator gives a tier, or takes it.
     SetTier(SetTier),
+    /// The operator takes a project off the list.
+    RemoveProject(RemoveProject),
 }
 
 /// Tells all that a Stripe customer has bought for the user. The reply is whether that was news.
@@ -65,6 +67,11 @@ pub struct Entitle {
     /// What it has bought.
     pub purchases: Purchases,
 }
+
+/// Takes a project off the list of those that the user has used. The reply is whether it was there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RemoveProject(pub String);
 
 /// Sets the user's tier, whatever was bought until now. The reply is nothing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -177,6 +184,11 @@ pub enum Reason {
     Blocked,
     /// The user has no tier, and needs one.
     PaymentRequired,
+    /// The user's tier has no room for another project.
+    ProjectLimitExceeded {
+        /// Those that may be used.
+        projects: Vec<String>,
+    },
     /// The user has used up its month.
     MonthlyQuotaExceeded {
         /// Requests in this month.
@@ -211,6 +223,7 @@ impl Reason {
             Self::UserIdBound => (401, "user_id_bound"),
             Self::Blocked => (403, "user_blocked"),
             Self::PaymentRequired => (402, "payment_required"),
+            Self::ProjectLimitExceeded { .. } => (402, "project_limit_exceeded"),
             Self::MonthlyQuotaExceeded { .. } => (402, "monthly_quota_exceeded"),
             Self::NoCodexSession => (401, "no_codex_session"),
             Self::CodexSessionExpired => (401, "codex_session_expired"),

@@ -10,6 +10,7 @@ mod change;
 pub mod codex;
 pub mod messages;
 pub mod onboarding;
+pub mod projects;
 mod responses;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use self::codex::{CodexRecord, SignIn};
 use self::messages::{
     Admission, Admit, Permit, Reason, Refusal, Remember, Repair, Settle, Standing,
 };
+use self::projects::Projects;
 pub use self::responses::{Remembered, Responses};
 use crate::clock::{ClockWatch, Millis};
 use crate::entry::{Entry, Outcome};
@@ -71,6 +73,7 @@ pub struct Session {
     wrong_claims: Guesses,
     codex: CodexRecord,
     tier: TierRecord,
+    projects: Projects,
     window: SlidingWindow,
     leases: BTreeMap<String, Lease>,
     journal: Journal,
@@ -114,6 +117,7 @@ impl Session {
             wrong_claims: Guesses::restore(Vec::new(), now),
             codex,
             tier: stored.tier,
+            projects: stored.projects,
             window,
             leases,
             journal: Journal::restore(stored.slots, flushed, settled, now),
@@ -149,7 +153,8 @@ impl Session {
     }
 
     /// Decides on a request: proof, then a block, then the tier, then the token that pays, then what
-    /// it continues from, then the month, then the window, then the requests in flight. Only the last step takes
+    /// it continues from, then the project, then the month, then the
+    /// window, then the requests in flight. Only the last step takes
     /// anything.
     pub fn admit(
         &mut self,
@@ -188,6 +193,9 @@ impl Session {
         }
         if self.access.note_use(&message.shown, &message.entry, now) {
             changes.push(self.access_changed());
+        }
+        if self.projects.note(&message.entry.project) {
+            changes.push(self.projects_changed());
         }
         self.window.admit(now);
         let slot = self.journal.take_slot(now);
@@ -371,7 +379,7 @@ impl Session {
         {
             return Some(Reason::PreviousResponseNotFound);
         }
-        if let Some(reason) = self.month_is_used_up(limits, now) {
+        if let Some(reason) = self.is_beyond_the_tier(&message.entry.project, limits, now) {
             return Some(reason);
         }
         let retry_after_ms = self.window.next_free(limits.rate, now);

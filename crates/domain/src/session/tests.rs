@@ -103,6 +103,7 @@ impl Disk {
                 Change::Access(access) => self.stored.access = *access,
                 Change::Codex(codex) => self.stored.codex = *codex,
                 Change::Tier(tier) => self.stored.tier = *tier,
+                Change::Projects(projects) => self.stored.projects = *projects,
                 Change::ResetWindow(now) => {
                     self.change_times(|t| if t > now - MINUTE { t - MINUTE } else { t }, |end| end);
                 }
@@ -183,7 +184,7 @@ fn the_window_comes_before_the_requests_in_flight() {
 fn a_message_sent_twice_is_admitted_once() {
     let mut session = Session::restore(Stored::default(), 0).0;
     let (first, changes) = session.admit(admit("a"), LIMITS, 0);
-    assert_eq!(changes.len(), 1);
+    assert!(matches!(changes[..], [Change::Projects(_), Change::Open { .. }]));
     assert_eq!(session.admit(admit("a"), LIMITS, 0), (first, Vec::new()));
 }
 

@@ -32,6 +32,8 @@ pub struct View {
     pub in_flight: usize,
     /// This month, UTC.
     pub month: MonthView,
+    /// The projects that it has used, in the order of their first use; a hundred at most.
+    pub projects: Vec<String>,
     /// The gateway keys that are good.
     pub keys: Vec<KeyView>,
     /// The Codex session.
@@ -197,6 +199,7 @@ impl Session {
             },
             in_flight: self.leases.len(),
             month: MonthView { month, requests, limit: self.monthly_limit(limits, now), tokens },
+            projects: self.projects.list().to_vec(),
             keys: keys.iter().map(view_of).collect(),
             codex: CodexView { state: codex.state, expires_at: codex.expires_at.map(rfc3339) },
             outbox: Some(OutboxView { depth: self.journal.backlog(), oldest_ms }),

@@ -4,7 +4,9 @@ use super::*;
 use crate::entry::Outcome;
 use crate::fingerprint::Fingerprint;
 use crate::month::Usage;
-use crate::session::messages::{Admission, Admit, Reason, Repair, SessionMessage, Settle};
+use crate::session::messages::{
+    Admission, Admit, Reason, RemoveProject, Repair, SessionMessage, Settle,
+};
 use crate::session::tests::{Disk, FREE, admit, limits, reason, with_bearer};
 use crate::session::{LEASE, Limits, Proof, Stored};
 use crate::settings::UserBinding;
@@ -251,8 +253,57 @@ proptest! {
     }
 }
 
+fn of_project(id: &str, project: &str) -> Admit {
+    let mut message = by_its_user(id);
+    project.clone_into(&mut message.entry.project);
+    message
+}
+
+#[test]
+fn a_project_is_taken_by_an_admitted_request_alone() {
+    let (mut disk, full) = (used(9_999), limits(1, 9));
+    let mut session = disk.restart(0);
+    disk.apply(session.admit(of_project("a", "first"), full, 0).1);
+    let (refused, changes) = session.admit(of_project("b", "second"), full, 0);
+    disk.apply(changes);
+    let projects = vec!["first".to_owned()];
+    assert_eq!(reason(&refused), Some(Reason::ProjectLimitExceeded { projects }));
+    session.set_tier(&given(Some(Tier::Tier2)), 0);
+    let refused = session.admit(of_project("c", "second"), full, 0).0;
+    assert!(matches!(reason(&refused), Some(Reason::RateLimited { .. })));
+    for mut session in [disk.restart(0), session] {
+        assert_eq!(session.projects.list(), ["first"], "what was refused has taken nothing");
+        assert!(session.remove_project("first").0 && !session.remove_project("first").0);
+        let (admission, changes) = session.admit(of_project("d", "third"), PLENTY, 0);
+        assert_eq!((reason(&admission), changes.len()), (None, 2));
+        let (admission, changes) = session.admit(of_project("e", "third"), PLENTY, 0);
+        assert_eq!((reason(&admission), changes.len()), (None, 1), "known ones cost nothing");
+    }
+}
+
+#[test]
+fn after_a_smaller_tier_the_first_projects_go_on() {
+    let mut session = used(0).restart(0);
+    for (tier, refused) in
+        [(Tier::Tier3, vec![]), (Tier::Tier2, vec!["p3"]), (Tier::Tier1, vec!["p1", "p2", "p3"])]
+    {
+        session.set_tier(&given(Some(tier)), 0);
+        for project in ["p0", "p1", "p2", "p3"] {
+            let id = format!("{project} of {tier:?}");
+            let admission = session.admit(of_project(&id, project), PLENTY, 0).0;
+            assert_eq!(reason(&admission).is_some(), refused.contains(&project), "{id}");
+        }
+    }
+}
+
 #[test]
 fn the_wire_format_is_pinned() {
+    let projects = vec!["default".to_owned()];
+    let reason = Reason::ProjectLimitExceeded { projects };
+    let literal = r#"{"project_limit_exceeded":{"projects":["default"]}}"#;
+    assert_eq!(serde_json::to_string(&reason).unwrap(), literal);
+    let remove = SessionMessage::RemoveProject(RemoveProject("default".to_owned()));
+    assert_eq!(serde_json::to_string(&remove).unwrap(), r#"{"remove_project":"default"}"#);
     let left = MonthStanding { limit: 10_000, remaining: 7 };
     let literal = r#"{"limit":10000,"remaining":7}"#;
     assert_eq!(serde_json::to_string(&left).unwrap(), literal);
