@@ -29,7 +29,7 @@ fn admit_and_settle(bencher: Bencher<'_, '_>, limit: u32) {
         now += MINUTE / i64::from(limit);
         black_box(session.admit(admit("r"), limits, now));
         black_box(session.settle(settle("r"), now));
-        session.flush_succeeded(i64::MAX, now)
+        session.flush_succeeded(i64::MAX, 0, now)
     });
 }
 

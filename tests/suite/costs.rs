@@ -3,7 +3,7 @@
 //! The messages are counted where each must pass, in `objects::call` of the build for tests; the
 //! commits by `SQLite` itself, in its logs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use gateway_tests::commits::commits;
@@ -41,6 +41,19 @@ pub async fn messages(gateway: &Gateway, user: &str) -> Vec<String> {
 
 fn commits_of_objects(gateway: &Gateway) -> usize {
     commits(gateway.state(), "UserSession")
+}
+
+/// The commits once nothing of what came before is on its way to D1 any more.
+async fn commits_at_rest(gateway: &Gateway) -> usize {
+    let mut last = (commits_of_objects(gateway), Instant::now());
+    while last.1.elapsed() < Duration::from_millis(1_500) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let now = commits_of_objects(gateway);
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+    }
+    last.0
 }
 
 /// Sends a request, and waits until it has reached the upstream, which says nothing yet.
@@ -93,7 +106,7 @@ async fn a_large_body_is_one_message_more() {
     let gateway = Gateway::start(options.fault_injection()).await;
     let route = upstream.route(Script::new().hang());
     let ada = Person::new(&gateway, "ada").await;
-    let before = commits_of_objects(&gateway);
+    let before = commits_at_rest(&gateway).await;
     let request = gateway.request(Method::POST, &route.chat()).header("x-gateway-key", &ada.key);
     let body = chat_request(&"x".repeat(300_000), true);
     let waiting = reach(request.bearer_auth("sk-caller").json(&body), &route).await;
@@ -109,7 +122,7 @@ async fn a_response_is_one_message_and_one_commit_more() {
     let created = json!({ "type": "response.created", "response": { "id": "resp_1" } });
     let route = upstream.route(Script::new().event_stream().event(&created).hang());
     let ada = Person::new(&gateway, "ada").await;
-    let before = commits_of_objects(&gateway);
+    let before = commits_at_rest(&gateway).await;
     let body = json!({ "model": "openclaw/default", "input": "hi", "stream": true });
     let request = ada.request(Method::POST, &route.path("/v1/responses")).json(&body);
     let mut running = request.send().await.unwrap();

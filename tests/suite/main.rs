@@ -31,6 +31,7 @@ mod limits;
 mod long;
 mod matrix;
 mod measures;
+mod mirror;
 mod onboarding;
 mod openclaw;
 mod openclaw_bodies;
@@ -94,6 +95,7 @@ fn main() -> ExitCode {
         codex_custody::tests(),
         measures::tests(),
         tiers::tests(),
+        mirror::tests(),
         quota::tests(),
         openclaw::tests(),
         openclaw_conversations::tests(),

@@ -22,6 +22,12 @@ impl ClockWatch {
         Self { last: reading }
     }
 
+    /// The last reading.
+    #[must_use]
+    pub const fn reading(&self) -> Millis {
+        self.last
+    }
+
     /// How far the clock has stepped back since the reading before this one.
     pub fn step_back(&mut self, reading: Millis) -> Millis {
         let step = (self.last - reading).max(0);

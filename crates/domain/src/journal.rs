@@ -103,6 +103,11 @@ impl Journal {
         position
     }
 
+    /// Something besides rows is to go to D1 soon.
+    pub fn ask_to_flush(&mut self, now: Millis) {
+        self.flush_due.get_or_insert(now + FLUSH_DELAY);
+    }
+
     /// The highest position that D1 is known to have.
     #[must_use]
     pub const fn flushed(&self) -> i64 {

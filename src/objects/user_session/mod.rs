@@ -72,7 +72,7 @@ impl RefUnwindSafe for UserSession {}
 
 impl DurableObject for UserSession {
     fn new(state: State, env: Env) -> Self {
-        let store = Store::new(state.storage().sql());
+        let store = Store::new(state.storage().sql(), state.id().name());
         Self {
             state,
             context: Context::new(env),
@@ -277,6 +277,10 @@ impl UserSession {
             }
             let (reply, changes) = decide(session, now);
             self.apply(changes)?;
+            // Without settings nobody is admitted either; there is nothing new to be shown.
+            if let Ok(settings) = self.settings() {
+                self.apply(session.reflect(limits(&settings), now))?;
+            }
             if let Some(wake) = session.next_wake() {
                 self.wake_at(wake, now)?;
             }
@@ -285,7 +289,7 @@ impl UserSession {
         turn().inspect_err(|_| self.forget())
     }
 
-    fn apply(&self, changes: Vec<Change>) -> Result<()> {
+    fn apply(&self, changes: impl IntoIterator<Item = Change>) -> Result<()> {
         changes.into_iter().try_for_each(|change| self.store.apply(change))
     }
 

@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
-use domain::entry::Entry;
+use domain::clock::sql_text;
+use domain::month::Usage;
 use domain::session::Session;
+use domain::session::mirror::Mirror;
 use futures::future::{Either, select};
 use serde::Serialize;
 use worker::{Delay, Result};
@@ -25,11 +27,12 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 const INSERT: &str = "
     insert into requests (user_id, endpoint, status, latency_ms, tokens_est, ip_hash, created_at,
-        request_id, project, model, ttfb_ms, tokens_source, error_code, count)
+        request_id, project, model, ttfb_ms, tokens_source, error_code, count, month)
     select value ->> 'user_id', value ->> 'endpoint', value ->> 'status', value ->> 'latency_ms',
         value ->> 'tokens_est', value ->> 'ip_hash', value ->> 'created_at',
         value ->> 'request_id', value ->> 'project', value ->> 'model', value ->> 'ttfb_ms',
-        value ->> 'tokens_source', value ->> 'error_code', value ->> 'count'
+        value ->> 'tokens_source', value ->> 'error_code', value ->> 'count',
+        iif(value ->> 'gives_back', null, value ->> 'month')
     from json_each(?1)
     where value ->> 'position' >
         coalesce((select cursor from outbox_cursors where outbox = ?2), 0)";
@@ -37,6 +40,37 @@ const INSERT: &str = "
 const MOVE_CURSOR: &str = "
     insert into outbox_cursors (outbox, user_id, cursor) values (?1, ?2, ?3)
     on conflict (outbox) do update set cursor = max(cursor, excluded.cursor)";
+
+/// A month's sums only grow, so one that comes late changes nothing.
+const SET_MONTHS: &str = "
+    insert into monthly_usage (user_id, month, requests, tokens)
+    select ?1, value ->> 'month', value ->> 'requests', value ->> 'tokens' from json_each(?2)
+    where true
+    on conflict (user_id, month) do update set
+        requests = max(requests, excluded.requests), tokens = max(tokens, excluded.tokens)";
+
+/// The names come from the roster; all else from here.
+const SET_USER: &str = "
+    insert into users (user_id, tier, tier_since, tier_until, blocked, binding, keys, codex,
+        created_at, updated_at, revision)
+    values (?1, ?2 ->> 0, ?2 ->> 1, ?2 ->> 2, ?2 ->> 3, ?2 ->> 4, ?2 ->> 5, ?2 ->> 6, ?2 ->> 7,
+        ?2 ->> 8, ?2 ->> 9)
+    on conflict (user_id) do update set tier = excluded.tier, tier_since = excluded.tier_since,
+        tier_until = excluded.tier_until, blocked = excluded.blocked, binding = excluded.binding,
+        keys = excluded.keys, codex = excluded.codex, updated_at = excluded.updated_at,
+        revision = excluded.revision
+    where excluded.revision > users.revision";
+
+/// What goes to D1 at once.
+struct Batch {
+    /// Where its rows begin.
+    after: i64,
+    /// Where they end.
+    last: i64,
+    rows: Vec<SettledRow>,
+    months: Vec<Usage>,
+    mirror: Option<Mirror>,
+}
 
 /// What a flush wrote where.
 #[derive(Serialize)]
@@ -51,28 +85,29 @@ impl UserSession {
     /// Sends the next batch, if one is due. Whether it arrived or not, the next is due by the
     /// journal's own count.
     pub(super) async fn flush(&self) -> Result<()> {
-        let Some((after, rows)) = self.due()? else { return Ok(()) };
-        let Some(last) = rows.last().map(|row| row.position) else { return Ok(()) };
-        self.turn(|session, _| session.sending(last))?;
-        let sending = std::pin::pin!(self.send(&rows, last));
+        let is_due = self.turn(|session, now| {
+            (session.journal().flush_due().is_some_and(|due| due <= now), Vec::new())
+        })?;
+        if is_due { self.send_next().await } else { Ok(()) }
+    }
+
+    async fn send_next(&self) -> Result<()> {
+        let batch = self.next_batch()?;
+        let revision = batch.mirror.as_ref().map_or(0, |mirror| mirror.revision);
+        let sending = std::pin::pin!(self.send(&batch));
         match select(sending, Delay::from(PATIENCE)).await {
             Either::Left((Ok(flush), _)) => {
                 log::event("flush", &flush);
-                self.turn(|session, now| session.flush_succeeded(last, now))
+                self.turn(|session, now| session.flush_succeeded(batch.last, revision, now))
             }
-            Either::Left((Err(error), _)) => self.flush_failed(after, &error.to_string()),
-            Either::Right(_) => self.flush_failed(after, "D1 took too long"),
+            Either::Left((Err(error), _)) => self.flush_failed(batch.after, &error.to_string()),
+            Either::Right(_) => self.flush_failed(batch.after, "D1 took too long"),
         }
     }
 
-    /// The rows of the batch that is due, and the position after which they come.
-    fn due(&self) -> Result<Option<(i64, Vec<SettledRow>)>> {
-        let after = self.turn(|session, now| {
-            let journal = session.journal();
-            let is_due = journal.flush_due().is_some_and(|due| due <= now);
-            (is_due.then(|| journal.flushed()), Vec::new())
-        })?;
-        let Some(after) = after else { return Ok(None) };
+    /// What D1 doesn't have yet, or the beginning of it.
+    fn next_batch(&self) -> Result<Batch> {
+        let after = self.turn(|session, _| (session.journal().flushed(), Vec::new()))?;
         let mut rows = self.store.settled_after(after, BATCH)?;
         let mut bytes = 0;
         let fitting = rows.iter().take_while(|row| {
@@ -81,29 +116,36 @@ impl UserSession {
         });
         let fitting = fitting.count().max(1);
         rows.truncate(fitting);
-        Ok(Some((after, rows)))
+        let last = rows.last().map_or(after, |row| row.position);
+        let (months, mirror) = self.turn(|session, _| session.sending(last))?;
+        Ok(Batch { after, last, rows, months, mirror })
     }
 
-    async fn send(&self, rows: &[SettledRow], last: i64) -> Result<Flush> {
-        let outbox = self.store.outbox()?;
-        // An object that its alarm woke may not know its own name.
-        let first =
-            rows.first().map(|row| serde_json::from_str::<Entry>(&row.entry)).transpose()?;
-        let user_id = first.map(|entry| entry.user_id.to_string()).unwrap_or_default();
-        let batch = rows.iter().map(|row| row.entry.as_str()).collect::<Vec<_>>().join(",");
+    async fn send(&self, batch: &Batch) -> Result<Flush> {
+        let Batch { last, rows, months, mirror, .. } = batch;
+        let (outbox, user_id) = (self.store.outbox()?, self.store.user_id()?);
         let database = self.context.database()?;
-        #[expect(clippy::cast_precision_loss, reason = "positions are far below 2^53")]
-        let cursor = last as f64;
-        let statements = vec![
-            database.prepare(INSERT).bind(&[format!("[{batch}]").into(), outbox.clone().into()])?,
-            database.prepare(MOVE_CURSOR).bind(&[
-                outbox.into(),
-                user_id.clone().into(),
-                cursor.into(),
-            ])?,
-        ];
+        let mut statements = Vec::new();
+        if !rows.is_empty() {
+            let list = rows.iter().map(|row| row.entry.as_str()).collect::<Vec<_>>().join(",");
+            let values = [format!("[{list}]").into(), outbox.as_str().into()];
+            statements.push(database.prepare(INSERT).bind(&values)?);
+            #[expect(clippy::cast_precision_loss, reason = "positions are far below 2^53")]
+            let values = [outbox.into(), user_id.as_str().into(), (*last as f64).into()];
+            statements.push(database.prepare(MOVE_CURSOR).bind(&values)?);
+        }
+        if !months.is_empty() {
+            let values = [user_id.as_str().into(), serde_json::to_string(months)?.into()];
+            statements.push(database.prepare(SET_MONTHS).bind(&values)?);
+        }
+        if let Some(mirror) = mirror {
+            let values = [user_id.as_str().into(), columns_of(mirror)?.into()];
+            statements.push(database.prepare(SET_USER).bind(&values)?);
+        }
         let mut d1_rows_written = 0;
-        for result in database.batch(statements).await? {
+        let is_empty = statements.is_empty();
+        let results = if is_empty { Vec::new() } else { database.batch(statements).await? };
+        for result in results {
             if let Some(error) = result.error() {
                 return Err(error.into());
             }
@@ -117,4 +159,22 @@ impl UserSession {
         log::fault("flush failed", &format!("rows after position {after} wait: {error}"));
         self.turn(Session::flush_failed)
     }
+}
+
+/// The columns of a user, in the order of their statement.
+fn columns_of(mirror: &Mirror) -> Result<String> {
+    let Mirror { revision, profile, since, changed_at } = mirror;
+    let held = profile.tier.as_ref();
+    Ok(serde_json::to_string(&(
+        held.map(|held| held.tier),
+        held.map(|held| sql_text(held.since)),
+        held.and_then(|held| held.until).map(sql_text),
+        u8::from(profile.is_blocked),
+        profile.binding,
+        profile.keys,
+        profile.codex,
+        sql_text(*since),
+        sql_text(*changed_at),
+        revision,
+    ))?)
 }

@@ -51,9 +51,14 @@ const TIER: &str = "tier";
 /// The name of the document that lists the user's projects.
 const PROJECTS: &str = "projects";
 
+/// The name of the document that says what is to be shown of the user.
+const MIRROR: &str = "mirror";
+
 /// The object's storage.
 pub struct Store {
     sql: SqlStorage,
+    /// The object's name, where the runtime says it: to one that its alarm woke it may not.
+    name: Option<String>,
     /// How many steps of the schema are known to be there.
     version: Cell<usize>,
     rows_written: Cell<usize>,
@@ -61,8 +66,8 @@ pub struct Store {
 
 impl Store {
     /// Opens the storage; nothing is read or written yet.
-    pub fn new(sql: SqlStorage) -> Self {
-        Self { sql, version: Cell::new(0), rows_written: Cell::new(0) }
+    pub fn new(sql: SqlStorage, name: Option<String>) -> Self {
+        Self { sql, name, version: Cell::new(0), rows_written: Cell::new(0) }
     }
 
     /// Reads everything that decisions need. An object that has never written stays without a
@@ -89,6 +94,7 @@ impl Store {
             codex: self.document(CODEX)?.unwrap_or_default(),
             tier: self.document(TIER)?.unwrap_or_default(),
             projects: self.document(PROJECTS)?.unwrap_or_default(),
+            mirror: self.document(MIRROR)?.unwrap_or_default(),
             responses: self.rows::<ResponseRow>(responses)?.into_iter().map(Into::into).collect(),
         })
     }
@@ -142,6 +148,7 @@ impl Store {
             Change::Access(access) => self.write_document(ACCESS, &access),
             Change::Codex(codex) => self.write_document(CODEX, &codex),
             Change::Tier(tier) => self.write_document(TIER, &tier),
+            Change::Mirror(mirror) => self.write_document(MIRROR, &mirror),
             Change::Projects(projects) => self.write_document(PROJECTS, &projects),
             Change::ResetWindow(now) => self.write(
                 "update journal set admitted_at = admitted_at - ?1 where admitted_at > ?2",
@@ -194,6 +201,16 @@ impl Store {
         rows.into_iter().next().map(|row| row.value).ok_or_else(|| "the outbox has no name".into())
     }
 
+    /// Whose object this is.
+    pub fn user_id(&self) -> Result<String> {
+        // A row tells too, in an object that is older than the name.
+        let query = "select coalesce((select value from meta where name = 'user_id'),
+            (select entry ->> 'user_id' from journal limit 1), '') as value";
+        let found = self.rows::<Text>(query)?.into_iter().next().map(|row| row.value);
+        let name = found.filter(|name| !name.is_empty()).or_else(|| self.name.clone());
+        name.ok_or_else(|| "the object doesn't know its name".into())
+    }
+
     /// The rows written since the last call.
     pub fn take_rows_written(&self) -> usize {
         self.rows_written.take()
@@ -231,6 +248,10 @@ impl Store {
             self.write(first, vec![outbox.into(), json(&Arrived::default())?])?;
         }
         if done < SCHEMA.len() {
+            if let Some(name) = &self.name {
+                let known = "insert or ignore into meta values ('user_id', ?)";
+                self.write(known, vec![name.as_str().into()])?;
+            }
             let set = "insert or replace into meta values ('schema_version', ?)";
             self.write(set, vec![slot_value(SCHEMA.len())])?;
         }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::LEASE;
 use super::access::AccessRecord;
 use super::codex::CodexRecord;
+use super::mirror::Mirror;
 use super::projects::Projects;
 use super::responses::Remembered;
 use crate::clock::Millis;
@@ -69,6 +70,8 @@ pub enum Change {
     Tier(Box<TierRecord>),
     /// The projects that the user has used.
     Projects(Box<Projects>),
+    /// What is meant to be shown of the user now.
+    Mirror(Box<Mirror>),
     /// No admission before this moment counts in the window: each inside it is a minute earlier.
     ResetWindow(Millis),
 }
@@ -80,6 +83,9 @@ pub struct Arrived {
     pub position: i64,
     /// What these rows add to their months.
     pub months: Months,
+    /// The revision of what it shows of the user.
+    #[serde(default)]
+    pub revision: u64,
 }
 
 /// What was read from storage.
@@ -99,6 +105,8 @@ pub struct Stored {
     pub tier: TierRecord,
     /// The projects that the user has used.
     pub projects: Projects,
+    /// What is meant to be shown of the user.
+    pub mirror: Mirror,
     /// The answers to continue from, by slot.
     pub responses: Vec<(usize, Remembered)>,
 }

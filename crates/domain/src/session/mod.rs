@@ -9,6 +9,7 @@ mod allowance;
 mod change;
 pub mod codex;
 pub mod messages;
+pub mod mirror;
 pub mod onboarding;
 pub mod projects;
 mod responses;
@@ -24,6 +25,7 @@ use self::codex::{CodexRecord, SignIn};
 use self::messages::{
     Admission, Admit, Permit, Reason, Refusal, Remember, Repair, Settle, Standing,
 };
+use self::mirror::Mirror;
 use self::projects::Projects;
 pub use self::responses::{Remembered, Responses};
 use crate::clock::{ClockWatch, Millis};
@@ -74,6 +76,11 @@ pub struct Session {
     codex: CodexRecord,
     tier: TierRecord,
     projects: Projects,
+    mirror: Mirror,
+    /// The revision of the mirror that D1 is known to have.
+    mirrored: u64,
+    /// Whether a request has ended since the object was read.
+    is_seen: bool,
     window: SlidingWindow,
     leases: BTreeMap<String, Lease>,
     journal: Journal,
@@ -91,7 +98,7 @@ impl Session {
         let window = SlidingWindow::restore(stored.rows.iter().filter_map(|r| r.admitted_at), now);
         let (mut settled, mut leases) = (Vec::new(), BTreeMap::new());
         let (mut running, mut waiting) = (Vec::new(), Vec::new());
-        let Arrived { position: flushed, months } = stored.flushed;
+        let Arrived { position: flushed, months, revision } = stored.flushed;
         for StoredRow { slot, admitted_at, state, counted } in stored.rows {
             match state {
                 RowState::Settled(position) => {
@@ -111,13 +118,16 @@ impl Session {
         }
         let mut codex = stored.codex;
         let is_codex_ahead = codex.restore(now);
-        let session = Self {
+        let mut session = Self {
             clock: ClockWatch::new(now),
             access: stored.access,
             wrong_claims: Guesses::restore(Vec::new(), now),
             codex,
             tier: stored.tier,
             projects: stored.projects,
+            mirror: stored.mirror,
+            mirrored: revision,
+            is_seen: false,
             window,
             leases,
             journal: Journal::restore(stored.slots, flushed, settled, now),
@@ -125,6 +135,9 @@ impl Session {
             refusals: RefusalLog::default(),
             responses: Responses::restore(stored.responses, now),
         };
+        if session.unmirrored().is_some() {
+            session.journal.ask_to_flush(now);
+        }
         let mut changes: Vec<_> = is_ahead.then_some(Change::NotAfter(now)).into_iter().collect();
         if is_codex_ahead {
             changes.push(session.codex_changed());
@@ -314,15 +327,25 @@ impl Session {
         &self.journal
     }
 
-    /// Rows up to `position` are being sent to D1. What their months come to, once it has them.
-    pub fn sending(&mut self, position: i64) -> (Vec<Usage>, Vec<Change>) {
+    /// Rows up to `position` are being sent to D1. What their months come to, once it has them, and
+    /// what else it doesn't know of the user.
+    pub fn sending(&mut self, position: i64) -> ((Vec<Usage>, Option<Mirror>), Vec<Change>) {
         self.journal.sending(position);
-        (self.tally.due(position), Vec::new())
+        ((self.tally.due(position), self.unmirrored().cloned()), Vec::new())
     }
 
-    /// D1 has the rows up to `position`.
-    pub fn flush_succeeded(&mut self, position: i64, now: Millis) -> ((), Vec<Change>) {
+    /// D1 has the rows up to `position`, and the mirror up to this revision.
+    pub fn flush_succeeded(
+        &mut self,
+        position: i64,
+        revision: u64,
+        now: Millis,
+    ) -> ((), Vec<Change>) {
         self.journal.flush_succeeded(position, now);
+        self.mirrored = self.mirrored.max(revision);
+        if self.unmirrored().is_some() {
+            self.journal.ask_to_flush(now);
+        }
         self.tally.arrive(self.journal.flushed());
         let mut changes = vec![Change::Flushed(self.arrived())];
         let surplus = self.journal.shrink(now);
@@ -338,12 +361,14 @@ impl Session {
         ((), Vec::new())
     }
 
-    /// When the object has to wake by itself: to flush, to end a lease, or for a sign-in.
+    /// When the object has to wake by itself: to flush, to end a lease, for a sign-in, or to show
+    /// that a tier has ended.
     #[must_use]
     pub fn next_wake(&self) -> Option<Millis> {
         let lease = self.leases.values().map(|lease| lease.until).min();
         let sign_in = self.codex.sign_in().and_then(SignIn::next_wake);
-        [lease, self.journal.flush_due(), sign_in].into_iter().flatten().min()
+        let tier_ends = self.tier_ends();
+        [lease, self.journal.flush_due(), sign_in, tier_ends].into_iter().flatten().min()
     }
 
     fn access_changed(&self) -> Change {
@@ -430,11 +455,13 @@ impl Session {
     }
 
     fn arrived(&self) -> Arrived {
-        Arrived { position: self.journal.flushed(), months: self.tally.arrived().clone() }
+        let months = self.tally.arrived().clone();
+        Arrived { position: self.journal.flushed(), months, revision: self.mirrored }
     }
 
     fn close(&mut self, lease: &Lease, outcome: Option<Outcome>, now: Millis) -> Change {
         let position = self.journal.settle(lease.slot, Some(lease.admitted_at), now);
+        self.is_seen = true;
         if let Some(month) = lease.month {
             self.tally.settle(month, outcome.as_ref(), position);
         }

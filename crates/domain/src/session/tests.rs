@@ -103,6 +103,7 @@ impl Disk {
                 Change::Access(access) => self.stored.access = *access,
                 Change::Codex(codex) => self.stored.codex = *codex,
                 Change::Tier(tier) => self.stored.tier = *tier,
+                Change::Mirror(mirror) => self.stored.mirror = *mirror,
                 Change::Projects(projects) => self.stored.projects = *projects,
                 Change::ResetWindow(now) => {
                     self.change_times(|t| if t > now - MINUTE { t - MINUTE } else { t }, |end| end);
@@ -489,7 +490,7 @@ proptest! {
                                 d1.0 = cursor.max(*last);
                             }
                             if arrives && acknowledged {
-                                session.flush_succeeded(*last, now).1
+                                session.flush_succeeded(*last, 0, now).1
                             } else {
                                 session.flush_failed(now).1
                             }

@@ -46,10 +46,11 @@ pub struct View {
 }
 
 /// How a user proves to be who it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Binding {
     /// Not yet.
+    #[default]
     Open,
     /// By the bearer that came first.
     FirstKey,
@@ -170,6 +171,18 @@ impl View {
     }
 }
 
+impl AccessRecord {
+    /// How the user proves to be who it is.
+    #[must_use]
+    pub const fn binding(&self) -> Binding {
+        match (self.reserved, &self.bound) {
+            (true, _) => Binding::Key,
+            (false, Some(_)) => Binding::FirstKey,
+            (false, None) => Binding::Open,
+        }
+    }
+}
+
 impl Session {
     /// Describes the user, with what its rows say.
     #[must_use]
@@ -177,12 +190,7 @@ impl Session {
         let Limits { rate, rules, .. } = limits;
         let held = self.tier.held(rules, now);
         let oldest_ms = rows.waiting_since.map_or(0, |since| (now - since).max(0));
-        let AccessRecord { blocked, bound, reserved, keys, .. } = &self.access;
-        let binding = match (reserved, bound) {
-            (true, _) => Binding::Key,
-            (false, Some(_)) => Binding::FirstKey,
-            (false, None) => Binding::Open,
-        };
+        let AccessRecord { blocked, keys, .. } = &self.access;
         let codex = self.codex.describe(now);
         let Usage { month, requests, tokens } = self.tally.of(Month::of(now));
         View {
@@ -191,7 +199,7 @@ impl Session {
             tier_until: held.and_then(|held| held.until).map(rfc3339),
             blocked: blocked.is_some(),
             blocked_reason: blocked.as_ref().and_then(|block| block.reason.clone()),
-            binding,
+            binding: self.access.binding(),
             window: WindowView {
                 limit: rate.limit,
                 used: self.window.used(rate, now),

@@ -241,7 +241,7 @@ proptest! {
                     let rows = disk.pending(session.journal().flushed());
                     let Some((position, _)) = rows.iter().take(at_most).next_back() else { continue };
                     disk.apply(session.sending(*position).1);
-                    session.flush_succeeded(*position, now).1
+                    session.flush_succeeded(*position, 0, now).1
                 }
                 Event::Restart => {
                     session = disk.restart(now);

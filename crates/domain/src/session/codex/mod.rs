@@ -104,10 +104,11 @@ pub struct Description {
 }
 
 /// The states of a user's Codex session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// No tokens.
+    #[default]
     None,
     /// Tokens that can be used or renewed.
     Ok,
@@ -276,6 +277,13 @@ impl CodexRecord {
             Err(answer) => sign_in.polled(answer, now),
         }
         true
+    }
+
+    /// What there is, whatever sign-in is on its way.
+    #[must_use]
+    pub fn holds(&self) -> State {
+        let state = |tokens: &TokenRecord| if tokens.expired { State::Expired } else { State::Ok };
+        self.tokens.as_ref().map_or(State::None, state)
     }
 
     /// The session as it is told.
