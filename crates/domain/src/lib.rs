@@ -33,6 +33,7 @@ pub mod secret;
 pub mod session;
 pub mod settings;
 pub mod sse;
+pub mod stripe;
 pub mod tier;
 pub mod token_endpoint;
 pub mod upstream_policy;

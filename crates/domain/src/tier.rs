@@ -23,6 +23,25 @@ pub enum Tier {
 }
 
 impl Tier {
+    /// All of them, the lowest first.
+    pub const ALL: [Self; 3] = [Self::Tier1, Self::Tier2, Self::Tier3];
+
+    /// The tier of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tier| tier.name() == name)
+    }
+
+    /// Its name, as in settings and on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tier1 => "tier1",
+            Self::Tier2 => "tier2",
+            Self::Tier3 => "tier3",
+        }
+    }
+
     /// Requests a calendar month; `None` for no limit.
     #[must_use]
     pub const fn monthly_requests(self) -> Option<u32> {
@@ -218,6 +237,15 @@ mod tests {
         let renamed =
             Subscription { named: Some(Tier::Tier2), ..bought("price_1", Standing::Live) };
         assert_eq!(tier(&record(vec![renamed]), 9), Some(Tier::Tier1), "a known price is newer");
+    }
+
+    #[test]
+    fn a_tier_has_the_name_that_it_has_on_the_wire() {
+        for tier in Tier::ALL {
+            assert_eq!(serde_json::to_value(tier).unwrap(), tier.name());
+            assert_eq!(Tier::named(tier.name()), Some(tier));
+        }
+        assert_eq!(Tier::named("Tier1"), None);
     }
 
     #[test]
