@@ -55,3 +55,18 @@ export class UpstreamSlots extends DurableObject {
     return this.#slots.receive(message);
   }
 }
+
+// What it does can wait for the office to be loaded.
+export class Customer extends DurableObject {
+  #customer;
+  constructor(state, env) {
+    super(state, env);
+    this.#customer = office().then((office) => new office.Customer(state, env));
+  }
+  async receive(message) {
+    return (await this.#customer).receive(message);
+  }
+  async alarm() {
+    return (await this.#customer).alarm();
+  }
+}

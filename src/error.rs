@@ -46,6 +46,11 @@ pub enum Error {
     PreviousResponseNotFound,
     #[error("WebSocket connections aren't supported here. Send a plain HTTPS request.")]
     UpgradeUnsupported,
+    #[error(
+        "This isn't signed by Stripe, or was signed more than five minutes ago. Compare \
+         STRIPE_WEBHOOK_SECRET with the signing secret of the endpoint in Stripe's dashboard."
+    )]
+    InvalidSignature,
     #[error("{0}")]
     MissingKey(&'static str),
     #[error(
@@ -109,6 +114,8 @@ pub enum Error {
     InvalidRoster(#[from] RosterError),
     #[error("There is nothing at this address. Check the base URL and the path.")]
     NotFound,
+    #[error("This tier isn't sold here. Choose one of {sold}, as in /upgrade?tier=tier1.")]
+    TierNotSold { sold: String },
     #[error("This address doesn't take {method} requests. Use {allow}.")]
     MethodNotAllowed { method: String, allow: String },
     #[error("The request is too large: at most {limit} bytes are accepted.")]
@@ -182,6 +189,7 @@ impl Error {
             | Self::InvalidConversationId
             | Self::PreviousResponseNotFound
             | Self::UpgradeUnsupported
+            | Self::InvalidSignature
             | Self::InvalidRoster(_) => 400,
             Self::MissingKey(_)
             | Self::InvalidKey
@@ -193,7 +201,7 @@ impl Error {
             | Self::ProjectLimitExceeded { .. }
             | Self::MonthlyQuotaExceeded { .. } => 402,
             Self::AnonymousDisabled | Self::UserBlocked | Self::CsrfFailed => 403,
-            Self::NotFound | Self::InvalidCode => 404,
+            Self::NotFound | Self::TierNotSold { .. } | Self::InvalidCode => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::CodeUsed | Self::CodeExpired => 410,
             Self::RequestTooLarge { .. } => 413,
@@ -221,6 +229,7 @@ impl Error {
             Self::InvalidConversationId => "invalid_conversation_id",
             Self::PreviousResponseNotFound => "previous_response_not_found",
             Self::UpgradeUnsupported => "upgrade_unsupported",
+            Self::InvalidSignature => "invalid_signature",
             Self::MissingKey(_) => "missing_key",
             Self::InvalidKey => "invalid_key",
             Self::UserIdBound => "user_id_bound",
@@ -238,7 +247,7 @@ impl Error {
             Self::CodeUsed => "code_used",
             Self::CodeExpired => "code_expired",
             Self::InvalidRoster(_) => "invalid_roster",
-            Self::NotFound => "not_found",
+            Self::NotFound | Self::TierNotSold { .. } => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::RequestTooLarge { .. } => "request_too_large",
             Self::RateLimitExceeded { .. } => "rate_limit_exceeded",

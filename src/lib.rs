@@ -25,6 +25,7 @@ mod routes;
 #[cfg(feature = "gateway")]
 mod settlement;
 mod token_client;
+mod upgrade;
 mod upstream;
 
 use worker::event;

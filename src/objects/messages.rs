@@ -16,6 +16,8 @@ use domain::session::onboarding::{Claim, Claimed, Enroll, Enrolled, IssueCode};
 use domain::session::view::View;
 
 use crate::objects::Message;
+#[cfg(feature = "office")]
+use crate::objects::customer::Receive;
 
 macro_rules! session_messages {
     ($($message:ident => $reply:ty),+) => {$(
@@ -68,6 +70,17 @@ impl Message for SlotMessage {
     const BINDING: &'static str = "SLOTS";
     type Envelope = Self;
     type Reply = Place;
+
+    fn seal(self) -> Self {
+        self
+    }
+}
+
+#[cfg(feature = "office")]
+impl Message for Receive {
+    const BINDING: &'static str = "CUSTOMERS";
+    type Envelope = Self;
+    type Reply = ();
 
     fn seal(self) -> Self {
         self

@@ -1,8 +1,11 @@
 //! A user's state, live from its object: for the user at `/me`, and for the operator.
 
+use std::collections::BTreeMap;
+
 use domain::identifiers::UserId;
 use domain::session::messages::Describe;
 use domain::session::view::View;
+use domain::tier::Tier;
 use serde::Serialize;
 use web_sys::Response;
 
@@ -11,7 +14,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
 use crate::objects::call;
-use crate::{log, reply};
+use crate::{log, reply, upgrade};
 
 /// A user's state, and whose it is.
 #[derive(Serialize)]
@@ -19,6 +22,15 @@ struct Named<'a> {
     user_id: &'a UserId,
     #[serde(flatten)]
     view: View,
+    #[serde(flatten)]
+    pages: Option<Pages<'a>>,
+}
+
+/// Where the user can buy, and manage what was bought.
+#[derive(Serialize)]
+struct Pages<'a> {
+    upgrade: BTreeMap<Tier, String>,
+    billing_portal: Option<&'a str>,
 }
 
 /// `GET /me`: 200.
@@ -28,8 +40,14 @@ struct Named<'a> {
 pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
     let user_id = caller::proven(incoming, context).await?.user_id;
     let view = call(context, user_id.as_str(), Describe {}).await?.for_the_user();
+    let settings = context.settings()?;
+    let upgrade = upgrade::links(incoming, &settings, &user_id);
+    let pages = Some(Pages { upgrade, billing_portal: settings.billing.portal_url.as_deref() });
     log::early(incoming, 200, None);
-    Ok(reply::json(200, &Named { user_id: &user_id, view }))
+    let response = reply::json(200, &Named { user_id: &user_id, view, pages });
+    // The links are the user's own.
+    reply::set(&response.headers(), "cache-control", "no-store");
+    Ok(response)
 }
 
 /// `GET /operator/api/users/{id}`: 200, of a name that nobody has too.
@@ -44,5 +62,5 @@ pub async fn show(
     let user_id = UserId::parse(user_id)?;
     let view = call(context, user_id.as_str(), Describe {}).await?;
     log::early(incoming, 200, None);
-    Ok(reply::json(200, &Named { user_id: &user_id, view }))
+    Ok(reply::json(200, &Named { user_id: &user_id, view, pages: None }))
 }

@@ -30,6 +30,10 @@ mod operator_session;
 mod ready;
 #[cfg(feature = "office")]
 mod roster;
+#[cfg(feature = "office")]
+mod stripe;
+#[cfg(feature = "office")]
+mod upgrade;
 
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;

@@ -8,7 +8,7 @@ use super::operator_access::{self, Operator};
 use super::operator_actions::{self, Action};
 use super::{
     Access, GET, Handler, Named, Route, codes, me, onboarding_codex, operator, operator_session,
-    ready, roster,
+    ready, roster, stripe, upgrade,
 };
 use crate::context::Context;
 use crate::error::Error;
@@ -24,6 +24,8 @@ pub enum Task {
     ForgetCodex,
     BeginSignIn,
     TellSignIn,
+    Upgrade,
+    HearStripe,
     SignIn,
     TellSession,
     SignOut,
@@ -82,6 +84,8 @@ pub const ROUTES: &[Route] = &[
     row(DELETE, "/onboarding/codex", Access::User, Task::ForgetCodex),
     row(POST, "/onboarding/codex/device", Access::User, Task::BeginSignIn),
     row(GET, "/onboarding/codex/device/:id", Access::User, Task::TellSignIn),
+    row(GET, "/upgrade", Access::User, Task::Upgrade),
+    row(POST, "/webhook/stripe", Access::Open, Task::HearStripe),
     row(POST, "/operator/session", Access::Open, Task::SignIn),
     row(GET, "/operator/session", Access::Operator, Task::TellSession),
     row(DELETE, "/operator/session", Access::Operator, Task::SignOut),
@@ -140,6 +144,8 @@ async fn respond(
         Task::ForgetCodex => onboarding_codex::forget(incoming, context).await,
         Task::BeginSignIn => onboarding_codex::begin(incoming, context).await,
         Task::TellSignIn => onboarding_codex::tell(incoming, context, id).await,
+        Task::Upgrade => upgrade::answer(incoming, context).await,
+        Task::HearStripe => stripe::receive(incoming, context).await,
         Task::SignIn => operator_session::begin(incoming, context).await,
         Task::TellSession => {
             let operator = named.operator.ok_or(Error::OperatorRequired)?;

@@ -28,6 +28,7 @@ pub mod redaction;
 pub mod report;
 pub mod script;
 pub mod serve;
+pub mod stripe;
 pub mod upstream;
 pub mod workerd;
 

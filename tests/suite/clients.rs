@@ -63,6 +63,11 @@ impl Sdk {
     }
 }
 
+/// Runs a script of Node's to its end; what it printed.
+pub async fn node(name: &str, variables: &[(&str, &str)]) -> String {
+    Sdk::Node.run(name, variables).await
+}
+
 async fn the_node_sdk_does_all_it_can() {
     everything(Sdk::Node).await;
 }

@@ -53,9 +53,11 @@ mod runner;
 mod secrets;
 mod shared;
 mod streaming;
+mod stripe;
 mod surface;
 mod tiers;
 mod trouble;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -78,6 +80,8 @@ fn main() -> ExitCode {
         bodies::tests(),
         streaming::tests(),
         trouble::tests(),
+        stripe::tests(),
+        upgrade::tests(),
         limits::tests(),
         queue::tests(),
         burst::tests(),

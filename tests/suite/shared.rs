@@ -22,6 +22,7 @@ pub const ORIGIN: &str = "https://console.example.com";
 static OPEN: OnceCell<Pair> = OnceCell::const_new();
 static FIRST_KEY: OnceCell<Pair> = OnceCell::const_new();
 static KEYED: OnceCell<Pair> = OnceCell::const_new();
+static SOLD: OnceCell<Pair> = OnceCell::const_new();
 
 /// `USER_BINDING=open`: the header names the user, as on a trusted network.
 pub async fn open() -> &'static Pair {
@@ -52,6 +53,29 @@ pub async fn keyed() -> &'static Pair {
         .await
 }
 
+/// What Stripe signs with on the gateway that sells, and what it signed with earlier.
+pub const SIGNING: &str = "whsec_signing-secret-of-the-tests";
+pub const SIGNED_EARLIER: &str = "whsec_earlier-secret-of-the-tests";
+
+/// Tiers are sold, and not needed.
+pub async fn sold() -> &'static Pair {
+    SOLD.get_or_init(async || pair(selling(Options::new())).await).await
+}
+
+/// Settings with which tiers are sold.
+pub fn selling(options: Options) -> Options {
+    let prices = r#"{"price_1QTier1":"tier1","price_2":"tier2","price_3":"tier3"}"#;
+    let links = r#"{"tier1":"https://buy.example.com/one",
+        "tier2":"https://buy.example.com/two?prefilled_promo_code=WELCOME",
+        "tier3":"https://buy.example.com/three"}"#;
+    options
+        .var("STRIPE_WEBHOOK_SECRET", SIGNING)
+        .var("STRIPE_WEBHOOK_SECRET_PREVIOUS", SIGNED_EARLIER)
+        .var("STRIPE_PRICES", prices)
+        .var("STRIPE_LINKS", links)
+        .var("STRIPE_PORTAL_URL", "https://billing.example.com/p/login")
+}
+
 /// A gateway with `options` in front of an upstream of its own.
 pub async fn pair(options: Options) -> Pair {
     let upstream = Upstream::start().await;
@@ -67,7 +91,7 @@ pub fn user(name: &str) -> String {
 
 /// Stops the gateways that were started.
 pub fn stop() {
-    for pair in [OPEN.get(), FIRST_KEY.get(), KEYED.get()].into_iter().flatten() {
+    for pair in [OPEN.get(), FIRST_KEY.get(), KEYED.get(), SOLD.get()].into_iter().flatten() {
         pair.gateway.stop();
     }
 }

@@ -8,8 +8,9 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures::{StreamExt, stream};
+use gateway_tests::stripe::{Event, now, signature};
 use gateway_tests::{Gateway, Options, Script, Upstream};
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use self::people::{CHANGING, People, Shows};
@@ -100,7 +101,7 @@ fn options(combination: Combination, upstream: &str) -> Options {
     let settings = combination.settings();
     let options =
         settings.iter().fold(agent(options), |options, (name, value)| options.var(name, *value));
-    options
+    shared::selling(options)
         .upstream(upstream)
         .var("CODEX_DEVICE_URL", format!("{upstream}/device"))
         .var("CODEX_TOKEN_URL", format!("{upstream}/token"))
@@ -179,11 +180,15 @@ impl Question<'_> {
             path = path.replace("{project}", "default");
         }
         path = path.replace("{id}", self.people.sign_in_of(caller));
+        if plain == "GET /upgrade?tier=tier1" && !special.is_empty() {
+            path = link(gateway, &user, special).await;
+        }
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let request = gateway.request(method.clone(), &path);
         let request = match plain {
             "PUT /onboarding/codex" => request.json(&people::tokens()),
             "PUT /operator/api/users/{user_id}/tier" => request.json(&json!({ "tier": null })),
+            "POST /webhook/stripe" => event(request, special),
             "POST /onboarding/claim" => request.json(&claim(gateway, &user, special).await),
             "POST /operator/session" => request.json(&sign_in(gateway, special)),
             "POST /operator/api/roster" => {
@@ -227,6 +232,30 @@ fn sign_in(gateway: &Gateway, special: &str) -> Value {
         "a wrong token" => json!({ "token": "not the operator's" }),
         unknown => panic!("a sign-in with {unknown}?"),
     }
+}
+
+/// The path of a user's link to the page at which a tier is bought.
+async fn link(gateway: &Gateway, user: &str, special: &str) -> String {
+    let key = gateway.mint_key(user).await.key;
+    let me = gateway.request(Method::GET, "/me").bearer_auth(key);
+    let link = answer(me).await.json()["upgrade"]["tier1"].as_str().unwrap().to_owned();
+    let path = link.strip_prefix(&gateway.url("")).unwrap().to_owned();
+    match special {
+        "a good link" => path,
+        "a forged link" => path.replace(user, &shared::user("owner")),
+        unknown => panic!("an upgrade with {unknown}?"),
+    }
+}
+
+/// An event of Stripe's, signed well or badly.
+fn event(request: RequestBuilder, special: &str) -> RequestBuilder {
+    let secret = match special {
+        "a good signature" => shared::SIGNING,
+        "a wrong signature" => "whsec_of-somebody-else",
+        unknown => panic!("an event with {unknown}?"),
+    };
+    let body = Event::refund().body();
+    request.header("stripe-signature", signature(&body, secret, now())).body(body)
 }
 
 /// An address, another one for every few requests: nobody is to be refused for having tried often.

@@ -278,7 +278,7 @@ pub fn assert_complete(table: &Table) {
     let asked: BTreeSet<(String, String)> = requests
         .map(|request| {
             let (method, path) = request.split_once(' ').expect("a method and a path");
-            let path = path.split(',').next().unwrap_or_default();
+            let path = path.split([',', '?']).next().unwrap_or_default();
             (method.to_owned(), path.to_owned())
         })
         .collect();

@@ -6,82 +6,44 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use super::event::{Event, News};
-use super::reference;
-use super::subscription::{Claim, Record, Snapshot};
+use super::event::{CHECKOUT, DISPUTE, Event, REFUND};
+use super::subscription::{Life, best_claim};
 use crate::clock::sql_text;
 use crate::identifiers::UserId;
-use crate::secret::Secret;
 use crate::tier::{Purchases, Standing, Subscription, Tier};
 
 /// How many subscriptions are remembered, ended ones too, so that nothing late revives one.
 const MOST_SUBSCRIPTIONS: usize = 200;
 
-/// What a customer's user was told.
+/// What somebody was told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Told {
+    user: UserId,
     purchases: Purchases,
     is_taken: bool,
 }
 
-/// Something that the operator should know, a row of D1.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
-    /// What it is about, in a word.
-    pub kind: String,
-    /// The subscription that it is about, or the event.
-    pub subject: String,
-    /// Whose it is, as far as that is known.
-    pub user_id: Option<UserId>,
-    /// What it is, and what to do about it.
-    pub text: String,
-    /// When it came to be, as D1 keeps moments.
-    pub created_at: String,
-}
-
 /// What D1 is to know of a customer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
     /// Grows with each change.
     pub revision: u64,
-    /// Stripe's id of it; none for what belongs to nobody.
-    pub customer_id: Option<String>,
-    /// Whose subscription it is.
-    pub user_id: Option<UserId>,
-    /// The subscription that counts most.
-    pub subscription_id: Option<String>,
-    /// Stripe's word for how that stands.
-    pub status: Option<String>,
-    /// What has happened, and what waits for the operator as long as it does.
-    pub notes: Vec<Note>,
+    /// Whether something waits for the operator, who may have done it the next time that one looks.
+    pub is_waiting: bool,
+    /// A JSON object: `revision`, `customer_id`, `user_id`, `subscription_id` and `status` of the
+    /// subscription that counts most, and `notes` with `kind`, `subject`, `user_id`, `text` and
+    /// `created_at`: all that has happened since, and all that waits.
+    pub row: Value,
 }
-
-impl Mirror {
-    /// Whether something waits for the operator, so that it has to be looked at again.
-    #[must_use]
-    pub fn is_waiting(&self) -> bool {
-        self.notes.iter().any(|note| WAITING.contains(&note.kind.as_str()))
-    }
-}
-
-/// The kinds of notes that are resolved by themselves, once what they ask for was done.
-pub const WAITING: [&str; 3] = [UNKNOWN_USER, UNSIGNED, UNKNOWN_PRICE];
-const UNKNOWN_USER: &str = "unknown_user";
-const UNSIGNED: &str = "unsigned_reference";
-const UNKNOWN_PRICE: &str = "unknown_price";
 
 /// All that is kept of a customer; stored as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Customer {
-    /// Stripe's id of it.
-    id: Option<String>,
-    /// Who pays through it.
-    user: Option<Claim>,
-    subscriptions: BTreeMap<String, Record>,
-    told: BTreeMap<UserId, Told>,
-    /// What happened, and D1 doesn't have yet.
-    notes: Vec<Note>,
+    /// The events from which something follows.
+    events: Vec<Event>,
+    told: Vec<Told>,
     revision: u64,
     /// The revision that D1 has.
     mirrored: u64,
@@ -89,41 +51,44 @@ pub struct Customer {
 
 impl Customer {
     /// Takes in an event. `false` where it changes nothing.
-    pub fn receive(&mut self, event: Event, secrets: &[Secret<String>]) -> bool {
-        let mut after = self.clone();
-        after.take(event, secrets);
-        if after == *self {
+    pub fn receive(&mut self, event: Event) -> bool {
+        if self.events.iter().any(|known| known.id == event.id) {
             return false;
         }
-        after.forget_ended();
-        after.revision += 1;
-        after.tell();
-        *self = after;
+        let id = event.id.clone();
+        self.events.push(event);
+        self.forget_needless();
+        if self.events.last().is_none_or(|last| last.id != id) {
+            return false;
+        }
+        self.forget_ended();
+        self.revision += 1;
+        self.tell();
         true
     }
 
     /// What users have to be told yet.
     #[must_use]
     pub fn untold(&self) -> Vec<(UserId, Purchases)> {
-        let untold = self.told.iter().filter(|(_, told)| !told.is_taken);
-        untold.map(|(user, told)| (user.clone(), told.purchases.clone())).collect()
+        let untold = self.told.iter().filter(|told| !told.is_taken);
+        untold.map(|told| (told.user.clone(), told.purchases.clone())).collect()
     }
 
-    /// A user's object has taken what it was told.
-    pub fn taken(&mut self, user: &UserId, revision: u64) {
-        let Some(told) = self.told.get_mut(user) else { return };
-        if told.purchases.revision == revision {
-            told.is_taken = true;
-            if told.purchases.subscriptions.is_empty() {
-                self.told.remove(user);
-            }
-        }
+    /// A user's object has taken what it was told. `false` where that changes nothing.
+    pub fn taken(&mut self, user: &UserId, revision: u64) -> bool {
+        let is_it = |told: &&mut Told| {
+            told.user == *user && told.purchases.revision == revision && !told.is_taken
+        };
+        let Some(told) = self.told.iter_mut().find(is_it) else { return false };
+        told.is_taken = true;
+        self.told.retain(|told| !(told.is_taken && told.purchases.subscriptions.is_empty()));
+        true
     }
 
-    /// Stripe's id of it.
+    /// Stripe's id of it; `None` for what belongs to nobody.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
-        self.id.as_deref()
+        self.events.iter().find_map(|event| event.customer.as_deref())
     }
 
     /// Whether D1 has all of it.
@@ -135,164 +100,154 @@ impl Customer {
     /// What D1 is to know.
     #[must_use]
     pub fn mirror(&self, prices: &BTreeMap<String, Tier>) -> Mirror {
-        let described = self
-            .subscriptions
-            .iter()
-            .filter_map(|(id, record)| Some((id, record, record.newest()?)));
-        let weight = |record: &Record, newest: &Snapshot| {
-            (record.standing() != Standing::Over, newest.created)
-        };
-        let first = described.max_by_key(|(_, record, newest)| weight(record, newest));
-        let waiting =
-            self.subscriptions.iter().flat_map(|(id, record)| self.wanting(id, record, prices));
+        let lives = self.lives();
+        let known = lives.iter().filter_map(|life| Some((life, life.newest()?)));
+        let weight =
+            |life: &Life, newest: &Event| (life.standing() != Standing::Over, newest.created);
+        let first = known.max_by_key(|(life, newest)| weight(life, newest));
+        let user = first.map_or_else(|| self.user(), |(life, _)| self.user_of(life));
+        let mut notes: Vec<_> =
+            self.events.iter().filter_map(|event| self.money_back(event)).collect();
+        let happened = notes.len();
+        notes.extend(lives.iter().flat_map(|life| self.wanting(life, prices)));
         Mirror {
             revision: self.revision,
-            customer_id: self.id.clone(),
-            user_id: match first {
-                Some((_, record, _)) => self.user_of(record).cloned(),
-                None => self.user.as_ref().map(|claim| claim.user.clone()),
-            },
-            subscription_id: first.map(|(id, ..)| id.clone()),
-            status: first.map(|(.., newest)| newest.status.clone()),
-            notes: self.notes.iter().cloned().chain(waiting).collect(),
+            is_waiting: notes.len() > happened,
+            row: json!({
+                "revision": self.revision,
+                "customer_id": self.id(),
+                "user_id": user,
+                "subscription_id": first.map(|(_, newest)| newest.subject.as_str()),
+                "status": first.map(|(_, newest)| newest.status.as_str()),
+                "notes": notes,
+            }),
         }
     }
 
-    /// D1 has this.
-    pub fn mirrored(&mut self, mirror: &Mirror) {
-        self.mirrored = self.mirrored.max(mirror.revision);
-        self.notes.retain(|note| !mirror.notes.contains(note));
-    }
-
-    fn take(&mut self, event: Event, secrets: &[Secret<String>]) {
-        let Event { id: event, created, customer, user, news } = event;
-        self.id = customer;
-        let claim =
-            |user, is_by_merchant| Claim { is_by_merchant, created, event: event.clone(), user };
-        let named = user.clone().map(|user| claim(user, true));
-        match news {
-            News::Subscription(id, snapshot) => {
-                self.record(id).describe(Snapshot { user, ..snapshot });
-                self.claim(named);
-            }
-            News::Checkout { subscription, reference } => {
-                let signed = reference.as_ref().and_then(|text| reference::user_of(text, secrets));
-                let is_unsigned = reference.is_some() && signed.is_none();
-                let claim = named.or(signed.map(|user| claim(user, false)));
-                if let Some((id, snapshot)) = subscription {
-                    let record = self.record(id);
-                    record.describe(snapshot);
-                    record.claim(claim.clone());
-                    record.doubt(is_unsigned);
-                }
-                self.claim(claim);
-            }
-            News::Paid(id) => {
-                let record = self.record(id);
-                record.pay(created);
-                record.claim(named.clone());
-                self.claim(named);
-            }
-            News::Failed(id) => {
-                let record = self.record(id);
-                record.fail(created);
-                record.claim(named.clone());
-                self.claim(named);
-            }
-            News::MoneyBack { kind, charge } => {
-                let user_id = user.or(self.user.as_ref().map(|claim| claim.user.clone()));
-                let text = money_back(kind, &charge);
-                self.note(Note {
-                    kind: kind.to_owned(),
-                    subject: event,
-                    user_id,
-                    text,
-                    created_at: sql_text(created),
-                });
-            }
+    /// D1 has this revision. `false` where that changes nothing.
+    pub fn mirrored(&mut self, revision: u64) -> bool {
+        let is_news = revision > self.mirrored;
+        self.mirrored = self.mirrored.max(revision);
+        if self.is_mirrored() {
+            // The customer keeps its name, by what else is known of it.
+            self.events.retain(|event| !is_money_back(event));
         }
+        is_news
     }
 
-    fn record(&mut self, id: String) -> &mut Record {
-        self.subscriptions.entry(id).or_default()
+    fn lives(&self) -> Vec<Life<'_>> {
+        let about = self.events.iter().filter(|event| !is_money_back(event));
+        let mut ids: Vec<_> = about.map(|event| event.subject.as_str()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.retain(|id| !id.is_empty());
+        ids.into_iter().map(|id| Life::of(id, &self.events)).collect()
     }
 
-    fn claim(&mut self, claim: Option<Claim>) {
-        self.user = self.user.take().max(claim);
+    fn claim(&self) -> Option<&Event> {
+        best_claim(self.events.iter().filter(|event| !is_money_back(event)))
     }
 
-    fn note(&mut self, note: Note) {
-        let is_same = |known: &Note| known.kind == note.kind && known.subject == note.subject;
-        if !self.notes.iter().any(is_same) {
-            self.notes.push(note);
-        }
+    fn user(&self) -> Option<&UserId> {
+        self.claim().and_then(|event| event.user.as_ref())
     }
 
-    fn user_of<'a>(&'a self, record: &'a Record) -> Option<&'a UserId> {
-        record.user().or(self.user.as_ref().map(|claim| &claim.user))
+    fn user_of<'a>(&'a self, life: &Life<'a>) -> Option<&'a UserId> {
+        life.user().or_else(|| self.user())
     }
 
-    /// Sees to it that each user is told what is new to it, and who has nothing left, that.
-    fn tell(&mut self) {
-        let mut lists: BTreeMap<UserId, Vec<Subscription>> =
-            self.told.keys().map(|user| (user.clone(), Vec::new())).collect();
-        for (id, record) in &self.subscriptions {
-            if let Some((user, bought)) = self.user_of(record).zip(record.bought(id)) {
-                lists.entry(user.clone()).or_default().push(bought);
-            }
-        }
-        for (user, subscriptions) in lists {
-            let is_known = self
-                .told
-                .get(&user)
-                .is_some_and(|told| told.purchases.subscriptions == subscriptions);
-            if !is_known {
-                let purchases = Purchases { revision: self.revision, subscriptions };
-                self.told.insert(user, Told { purchases, is_taken: false });
-            }
-        }
+    /// Forgets what the last event has made needless.
+    fn forget_needless(&mut self) {
+        let Some(subject) = self.events.last().map(|event| event.subject.clone()) else { return };
+        let life = Life::of(&subject, &self.events);
+        let claim = self.claim().map(|event| event.id.as_str());
+        let is_needed = |event: &Event| {
+            event.subject != subject
+                || is_money_back(event)
+                || claim == Some(event.id.as_str())
+                || !subject.is_empty() && life.needs(event)
+        };
+        let needed: Vec<_> = self.events.iter().map(is_needed).collect();
+        let mut needed = needed.into_iter();
+        self.events.retain(|_| needed.next().unwrap_or(true));
     }
 
     /// Forgets the ended subscription that was heard of the longest ago, where there are too many.
     fn forget_ended(&mut self) {
-        if self.subscriptions.len() <= MOST_SUBSCRIPTIONS {
+        let lives = self.lives();
+        if lives.len() <= MOST_SUBSCRIPTIONS {
             return;
         }
-        let ended =
-            self.subscriptions.iter().filter(|(_, record)| record.standing() == Standing::Over);
-        let oldest = ended.min_by_key(|(_, record)| record.last_heard()).map(|(id, _)| id.clone());
-        if let Some(id) = oldest {
-            self.subscriptions.remove(&id);
+        let ended = lives.iter().filter(|life| life.standing() == Standing::Over);
+        let oldest = ended.min_by_key(|life| life.last_heard()).and_then(Life::newest);
+        if let Some(id) = oldest.map(|event| event.subject.clone()) {
+            self.events.retain(|event| event.subject != id);
+        }
+    }
+
+    /// Sees to it that each user is told what is new to it, and who has nothing left, that.
+    fn tell(&mut self) {
+        let mut lists: Vec<(UserId, Vec<Subscription>)> =
+            self.told.iter().map(|told| (told.user.clone(), Vec::new())).collect();
+        for life in self.lives() {
+            let Some((user, bought)) = self.user_of(&life).zip(life.bought()) else { continue };
+            match lists.iter_mut().find(|(known, _)| known == user) {
+                Some((_, list)) => list.push(bought),
+                None => lists.push((user.clone(), vec![bought])),
+            }
+        }
+        for (user, subscriptions) in lists {
+            let known = self.told.iter().position(|told| told.user == user);
+            let known = known.and_then(|place| self.told.get_mut(place));
+            let purchases = Purchases { revision: self.revision, subscriptions };
+            match known {
+                Some(told) if told.purchases.subscriptions == purchases.subscriptions => {}
+                Some(told) => (told.purchases, told.is_taken) = (purchases, false),
+                None => self.told.push(Told { user, purchases, is_taken: false }),
+            }
         }
     }
 
     /// What the operator has to do for a subscription to be worth something.
-    fn wanting(&self, id: &str, record: &Record, prices: &BTreeMap<String, Tier>) -> Vec<Note> {
-        let Some((newest, bought)) = record.newest().zip(record.bought(id)) else {
-            return Vec::new();
-        };
-        let user = self.user_of(record);
-        let note = |kind: &str, text| Note {
-            kind: kind.to_owned(),
-            subject: id.to_owned(),
-            user_id: user.cloned(),
-            text,
-            created_at: sql_text(newest.created),
-        };
+    fn wanting(&self, life: &Life<'_>, prices: &BTreeMap<String, Tier>) -> Vec<Value> {
+        let Some((newest, bought)) = life.newest().zip(life.bought()) else { return Vec::new() };
+        let user = self.user_of(life);
+        let id = &bought.id;
         let mut notes = Vec::new();
         match user {
             Some(_) => {}
-            None if record.is_claim_unsigned() => notes.push(note(UNSIGNED, unsigned(id))),
-            None => notes.push(note(UNKNOWN_USER, unknown_user(id))),
+            None if life.is_unsigned() => notes.push(("unsigned_reference", unsigned(id))),
+            None => notes.push(("unknown_user", unknown_user(id))),
         }
         let is_known =
             bought.named.is_some() || bought.items.iter().any(|item| prices.contains_key(item));
         // What a checkout can't tell, the subscription will.
-        if !is_known && newest.rank != Snapshot::CHECKOUT {
-            notes.push(note(UNKNOWN_PRICE, unknown_price(id, &bought.items)));
+        if !is_known && newest.kind != CHECKOUT {
+            notes.push(("unknown_price", unknown_price(id, &bought.items)));
         }
-        notes
+        notes.into_iter().map(|(kind, text)| note(kind, newest, id, user, &text)).collect()
     }
+
+    /// Something that has happened, and that the operator may want to do something about.
+    fn money_back(&self, event: &Event) -> Option<Value> {
+        let kind = match event.kind.as_str() {
+            REFUND => "refund",
+            DISPUTE => "dispute",
+            _ => return None,
+        };
+        let user = event.user.as_ref().or_else(|| self.user());
+        Some(note(kind, event, &event.id, user, &money_back(kind, &event.subject)))
+    }
+}
+
+fn is_money_back(event: &Event) -> bool {
+    matches!(event.kind.as_str(), REFUND | DISPUTE)
+}
+
+/// A row of `notes`.
+fn note(kind: &str, event: &Event, subject: &str, user: Option<&UserId>, text: &str) -> Value {
+    let created_at = sql_text(event.created);
+    json!({ "kind": kind, "subject": subject, "user_id": user, "text": text, "created_at": created_at })
 }
 
 fn unknown_user(id: &str) -> String {

@@ -4,51 +4,45 @@
 //! subscription to its items, and an invoice's subscription to its `parent`, in 2025-03-31. An id
 //! may be a text, or the object that has it.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::subscription::Snapshot;
+use super::reference;
 use crate::clock::Millis;
 use crate::identifiers::UserId;
+use crate::secret::Secret;
 use crate::tier::Tier;
 
-/// An event that matters here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An event that matters here: sent to its customer's object and stored there, as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Its id.
     pub id: String,
+    /// Stripe's word for what happened.
+    pub kind: String,
     /// When it happened, to the second.
     pub created: Millis,
     /// Stripe's id of the customer. Disputes name none.
     pub customer: Option<String>,
-    /// Whom the merchant has named in the metadata.
+    /// The subscription that it is about; of money that goes back, the charge. Empty where there is
+    /// none.
+    pub subject: String,
+    /// Whom it names as the one who pays.
     pub user: Option<UserId>,
-    /// What happened.
-    pub news: News,
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
-    /// A subscription was made, has changed, or has ended.
-    Subscription(String, Snapshot),
-    /// A checkout was completed.
-    Checkout {
-        /// The subscription that was bought in it, and what the checkout says of that.
-        subscription: Option<(String, Snapshot)>,
-        /// Who was said to pay, in the page's URL.
-        reference: Option<String>,
-    },
-    /// An invoice for a subscription was paid.
-    Paid(String),
-    /// An invoice for a subscription could not be paid.
-    Failed(String),
-    /// Money went back, or is disputed: something for the operator to look at.
-    MoneyBack {
-        /// What to call it.
-        kind: &'static str,
-        /// The charge that it is about.
-        charge: String,
-    },
+    /// Whether that is the merchant's word, in metadata, rather than a reference that was signed.
+    pub is_by_merchant: bool,
+    /// Whether it has a reference that nobody signed here.
+    pub is_unsigned: bool,
+    /// Stripe's word for how the subscription stands; empty where the event doesn't say.
+    pub status: String,
+    /// The prices that are subscribed to; of a checkout the payment link, for it has no such list.
+    pub items: Vec<String>,
+    /// The tier in the metadata.
+    pub named: Option<Tier>,
+    /// When the subscription began.
+    pub since: Millis,
+    /// When it will end, where that is decided.
+    pub cancel_at: Option<Millis>,
 }
 
 /// A body that is no event.
@@ -57,119 +51,103 @@ pub enum News {
 pub struct NotAnEvent;
 
 impl Event {
-    /// Reads an event; `None` for one that is about something else.
+    /// Reads an event, and who of its references was signed under one of the secrets; `None` for an
+    /// event that is about something else.
     ///
     /// # Errors
     /// [`NotAnEvent`] where it isn't JSON, or lacks a member that all such events have.
-    pub fn read(body: &[u8]) -> Result<Option<Self>, NotAnEvent> {
+    pub fn read(body: &[u8], secrets: &[Secret<String>]) -> Result<Option<Self>, NotAnEvent> {
         let event: Value = serde_json::from_slice(body).map_err(|_| NotAnEvent)?;
         let (id, kind) = (text(&event, "/id"), text(&event, "/type"));
         let (id, kind) = id.zip(kind).ok_or(NotAnEvent)?;
-        let Some(read) = reader_of(&kind) else { return Ok(None) };
+        if !KINDS.contains(&kind.as_str()) {
+            return Ok(None);
+        }
         let created = moment(&event, "/created").ok_or(NotAnEvent)?;
         let object = event.pointer("/data/object").filter(|object| object.is_object());
         let object = object.ok_or(NotAnEvent)?;
-        let Some(news) = read(object, &Stamp { id: &id, created, kind: &kind }) else {
+        let subject = subject(object, &kind);
+        if subject.is_empty() && kind != CHECKOUT {
             return Ok(None);
-        };
-        let user = METADATA.iter().find_map(|place| text(object, &format!("{place}/user_id")));
+        }
+        let named = METADATA.iter().find_map(|place| text(object, &format!("{place}/user_id")));
         // A name that nobody can have is as good as none.
-        let user = user.and_then(|name| UserId::parse(&name).ok());
-        let user = user.filter(|user| !user.is_anonymous());
-        Ok(Some(Self { customer: text(object, "/customer"), id, created, user, news }))
+        let named = named.and_then(|name| UserId::parse(&name).ok());
+        let named = named.filter(|user| !user.is_anonymous());
+        let reference = text(object, "/client_reference_id").filter(|_| kind == CHECKOUT);
+        let signed = reference.as_ref().and_then(|text| reference::user_of(text, secrets));
+        Ok(Some(Self {
+            customer: text(object, "/customer"),
+            is_by_merchant: named.is_some(),
+            is_unsigned: reference.is_some() && signed.is_none(),
+            user: named.or(signed),
+            status: status(object, &kind),
+            items: items(object),
+            named: text(object, "/metadata/tier").and_then(|name| Tier::named(&name)),
+            since: moment(object, "/start_date").unwrap_or(created),
+            cancel_at: end(object),
+            id,
+            kind,
+            created,
+            subject,
+        }))
     }
 }
+
+/// A checkout was completed.
+pub(super) const CHECKOUT: &str = "checkout.session.completed";
+/// A subscription was made, has changed, has ended.
+pub(super) const CREATED: &str = "customer.subscription.created";
+pub(super) const UPDATED: &str = "customer.subscription.updated";
+pub(super) const DELETED: &str = "customer.subscription.deleted";
+/// An invoice was paid, or could not be.
+pub(super) const PAID: &str = "invoice.paid";
+pub(super) const FAILED: &str = "invoice.payment_failed";
+/// Money went back, or is disputed: something for the operator to look at.
+pub(super) const REFUND: &str = "charge.refunded";
+pub(super) const DISPUTE: &str = "charge.dispute.created";
+
+const KINDS: [&str; 8] = [CHECKOUT, CREATED, UPDATED, DELETED, PAID, FAILED, REFUND, DISPUTE];
 
 /// Where an object has its metadata, or an invoice those of its subscription.
 const METADATA: [&str; 3] =
     ["/metadata", "/parent/subscription_details/metadata", "/subscription_details/metadata"];
 
-/// What an event is, apart from its object.
-struct Stamp<'a> {
-    id: &'a str,
-    created: Millis,
-    kind: &'a str,
-}
-
-type Reader = fn(&Value, &Stamp) -> Option<News>;
-
-/// What reads the object of an event of this type.
-fn reader_of(kind: &str) -> Option<Reader> {
-    Some(match kind {
-        "customer.subscription.created"
-        | "customer.subscription.updated"
-        | "customer.subscription.deleted" => subscription,
-        "checkout.session.completed" => checkout,
-        "invoice.paid" => |invoice, _| subscription_of(invoice).map(News::Paid),
-        "invoice.payment_failed" => |invoice, _| subscription_of(invoice).map(News::Failed),
-        "charge.refunded" => |charge, _| money_back("refund", text(charge, "/id")),
-        "charge.dispute.created" => |dispute, _| money_back("dispute", text(dispute, "/charge")),
-        _ => return None,
-    })
-}
-
-fn subscription(object: &Value, stamp: &Stamp) -> Option<News> {
-    let (rank, ended) = match stamp.kind {
-        "customer.subscription.created" => (1, None),
-        "customer.subscription.updated" => (2, None),
-        _ => (3, Some("canceled".to_owned())),
+fn subject(object: &Value, kind: &str) -> String {
+    let places: &[&str] = match kind {
+        CREATED | UPDATED | DELETED | REFUND => &["/id"],
+        DISPUTE => &["/charge"],
+        _ => &["/parent/subscription_details/subscription", "/subscription"],
     };
-    let items = list(object, "/items/data");
-    let prices = items.iter().filter_map(|item| text(item, "/price").or(text(item, "/plan")));
-    let period_ends = items.iter().filter_map(|item| moment(item, "/current_period_end"));
-    let period_ends = period_ends.chain(moment(object, "/current_period_end"));
-    let ends_with_period = object.get("cancel_at_period_end") == Some(&Value::Bool(true));
-    let period_end = period_ends.max().filter(|_| ends_with_period);
-    let snapshot = Snapshot {
-        event: stamp.id.to_owned(),
-        created: stamp.created,
-        rank,
-        status: ended.or_else(|| text(object, "/status"))?,
-        items: prices.collect(),
-        named: tier(object),
-        since: moment(object, "/start_date")
-            .or_else(|| moment(object, "/created"))
-            .unwrap_or(stamp.created),
-        cancel_at: moment(object, "/cancel_at").into_iter().chain(period_end).min(),
-        user: None,
-    };
-    Some(News::Subscription(text(object, "/id")?, snapshot))
+    places.iter().find_map(|place| text(object, place)).unwrap_or_default()
 }
 
-/// What a checkout says of a subscription holds until the subscription speaks for itself. It has no
-/// list of what was bought, so the payment link stands for it.
-#[expect(clippy::unnecessary_wraps, reason = "it is what a reader returns")]
-fn checkout(object: &Value, stamp: &Stamp) -> Option<News> {
+/// How the subscription stands by this. What a checkout says of it holds until it speaks for itself.
+fn status(object: &Value, kind: &str) -> String {
     let payment = text(object, "/payment_status");
     let is_paid = matches!(payment.as_deref(), Some("paid" | "no_payment_required"));
-    let snapshot = Snapshot {
-        event: stamp.id.to_owned(),
-        created: stamp.created,
-        rank: Snapshot::CHECKOUT,
-        status: if is_paid { "active" } else { "incomplete" }.to_owned(),
-        items: text(object, "/payment_link").into_iter().collect(),
-        named: tier(object),
-        since: stamp.created,
-        cancel_at: None,
-        user: None,
-    };
-    Some(News::Checkout {
-        subscription: text(object, "/subscription").map(|id| (id, snapshot)),
-        reference: text(object, "/client_reference_id"),
-    })
+    match kind {
+        CREATED | UPDATED => text(object, "/status").unwrap_or_default(),
+        DELETED => "canceled".to_owned(),
+        CHECKOUT if is_paid => "active".to_owned(),
+        CHECKOUT => "incomplete".to_owned(),
+        _ => String::new(),
+    }
 }
 
-fn money_back(kind: &'static str, charge: Option<String>) -> Option<News> {
-    charge.map(|charge| News::MoneyBack { kind, charge })
+fn items(object: &Value) -> Vec<String> {
+    let items = list(object, "/items/data");
+    let prices = items.iter().filter_map(|item| text(item, "/price").or(text(item, "/plan")));
+    prices.chain(text(object, "/payment_link")).collect()
 }
 
-fn subscription_of(invoice: &Value) -> Option<String> {
-    text(invoice, "/parent/subscription_details/subscription")
-        .or_else(|| text(invoice, "/subscription"))
-}
-
-fn tier(object: &Value) -> Option<Tier> {
-    text(object, "/metadata/tier").and_then(|name| Tier::named(&name))
+fn end(object: &Value) -> Option<Millis> {
+    let items = list(object, "/items/data");
+    let period_ends = items.iter().filter_map(|item| moment(item, "/current_period_end"));
+    let period_end = period_ends.chain(moment(object, "/current_period_end")).max();
+    let ends_with_period = object.get("cancel_at_period_end") == Some(&Value::Bool(true));
+    let period_end = period_end.filter(|_| ends_with_period);
+    moment(object, "/cancel_at").into_iter().chain(period_end).min()
 }
 
 /// The text at a place, or the id of the object that is there.

@@ -1,77 +1,29 @@
-//! One subscription: what is kept of its events, and how it stands by them.
+//! One subscription: how it stands, by what is known of its life.
 //!
-//! Of the events that describe the subscription, the newest is kept. Of those that say that it was
-//! paid for, the latest; of those that say that a payment failed, all since then, for the grace
-//! begins with the first. So every record is the maximum of its events, in whatever order they come.
+//! Of the events that describe the subscription, the newest counts. Of those that say that it was
+//! paid for, the latest; of those that say that a payment failed, the first since then, for with it
+//! the grace begins. So what follows doesn't depend on the order in which events come, and an event
+//! that isn't one of those can be forgotten.
 
-use std::cmp::Ordering;
-use std::collections::BTreeSet;
-
-use serde::{Deserialize, Serialize};
-
+use super::event::{CHECKOUT, CREATED, DELETED, Event, FAILED, PAID, UPDATED};
 use crate::clock::Millis;
 use crate::identifiers::UserId;
-use crate::tier::{Standing, Subscription, Tier};
+use crate::tier::{Standing, Subscription};
 
 /// How many failed payments since the last good one are kept. Stripe tries at most eight times, and
 /// tells each twice.
 const MOST_FAILURES: usize = 64;
 
-/// What an event says of a subscription as a whole.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Snapshot {
-    /// The event's id.
-    pub event: String,
-    /// When it happened, to the second.
-    pub created: Millis,
-    /// Of what kind it is: a checkout, created, updated, deleted.
-    pub rank: u8,
-    /// Stripe's word for how the subscription stands.
-    pub status: String,
-    /// The prices that are subscribed to, or the payment link.
-    pub items: Vec<String>,
-    /// The tier in its metadata.
-    pub named: Option<Tier>,
-    /// The user in its metadata.
-    pub user: Option<UserId>,
-    /// When it began.
-    pub since: Millis,
-    /// When it will end, where that is decided.
-    pub cancel_at: Option<Millis>,
-}
-
-impl Snapshot {
-    /// The rank of what a checkout says; any event of the subscription's own counts for more.
-    pub const CHECKOUT: u8 = 0;
-
-    /// A later moment is newer. Within one second, an end is newer than a change, and that than a
-    /// beginning; then whatever is further along a subscription's life. The id only decides for good.
-    fn version(&self) -> impl Ord + '_ {
-        let is_own = self.rank != Self::CHECKOUT;
-        (is_own, self.created, self.rank, self.progress(), &self.event)
-    }
-
-    fn progress(&self) -> u8 {
-        match self.status.as_str() {
-            "trialing" => 1,
-            "active" => 2,
-            "paused" => 3,
-            "past_due" => 4,
-            "unpaid" => 5,
-            "incomplete_expired" => 6,
-            "canceled" => 7,
-            _ => 0,
-        }
-    }
-}
+/// The events of one subscription.
+#[derive(Clone, Debug)]
+pub struct Life<'a>(Vec<&'a Event>);
 
 /// A moment at which a payment was good or not. What happened in the same second is told apart by
 /// what it was: a payment goes before whatever was said of one that is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Mark(Millis, Sign);
+type Mark = (Millis, Sign);
 
 /// The signs of a payment, in the order that they have in one second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Sign {
     Failed,
     Active,
@@ -79,115 +31,67 @@ enum Sign {
     Paid,
 }
 
-/// Somebody who has been named as the one who pays.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Claim {
-    /// In metadata, which only the merchant can write, rather than in a page's URL.
-    pub is_by_merchant: bool,
-    /// When.
-    pub created: Millis,
-    /// By which event.
-    pub event: String,
-    /// Who.
-    pub user: UserId,
-}
-
-/// What is kept of one subscription.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    newest: Option<Snapshot>,
-    /// Who was named by a checkout or an invoice.
-    claim: Option<Claim>,
-    /// A checkout named somebody in a way that anybody can.
-    is_claim_unsigned: bool,
-    paid: Option<Mark>,
-    failures: BTreeSet<Mark>,
-}
-
-impl Record {
-    /// Takes in what an event says of the subscription as a whole.
-    pub fn describe(&mut self, snapshot: Snapshot) {
-        match snapshot.status.as_str() {
-            "active" | "trialing" => self.mark(Mark(snapshot.created, Sign::Active)),
-            "past_due" => self.mark(Mark(snapshot.created, Sign::Due)),
-            _ => {}
-        }
-        let is_newer =
-            |known: &Snapshot| snapshot.version().cmp(&known.version()) == Ordering::Greater;
-        if self.newest.as_ref().is_none_or(is_newer) {
-            self.newest = Some(snapshot);
-        }
+impl<'a> Life<'a> {
+    /// What is known of the subscription of this id.
+    #[must_use]
+    pub fn of(id: &str, events: &'a [Event]) -> Self {
+        Self(events.iter().filter(|event| event.subject == id).collect())
     }
 
-    /// Takes in that an invoice was paid.
-    pub fn pay(&mut self, created: Millis) {
-        self.mark(Mark(created, Sign::Paid));
-    }
-
-    /// Takes in that an invoice could not be paid.
-    pub fn fail(&mut self, created: Millis) {
-        self.mark(Mark(created, Sign::Failed));
-    }
-
-    /// Takes in who pays, by a checkout or an invoice.
-    pub fn claim(&mut self, claim: Option<Claim>) {
-        self.claim = self.claim.take().max(claim);
-    }
-
-    /// Takes in whether a checkout named somebody in a way that anybody can.
-    pub fn doubt(&mut self, is_unsigned: bool) {
-        self.is_claim_unsigned |= is_unsigned;
+    /// What is known of it as a whole; a checkout is only asked where nothing else is known.
+    ///
+    /// A later moment is newer. Within one second, an end is newer than a change, and that than a
+    /// beginning; then whatever is further along a subscription's life. The id only decides for good.
+    #[must_use]
+    pub fn newest(&self) -> Option<&'a Event> {
+        let version = |event: &Event| {
+            let is_own = event.kind != CHECKOUT;
+            (is_own, event.created, rank(event), progress(event), event.id.clone())
+        };
+        let whole = self.0.iter().filter(|event| !event.status.is_empty());
+        whole.max_by_key(|event| version(event)).copied()
     }
 
     /// Whose it is, as its own events say.
     #[must_use]
-    pub fn user(&self) -> Option<&UserId> {
-        let named = self.newest.as_ref().and_then(|newest| newest.user.as_ref());
-        named.or(self.claim.as_ref().map(|claim| &claim.user))
+    pub fn user(&self) -> Option<&'a UserId> {
+        let own = self.newest().filter(|event| event.kind != CHECKOUT);
+        let own = own.and_then(|event| event.user.as_ref());
+        own.or(self.claim().and_then(|event| event.user.as_ref()))
     }
 
     /// Whether a checkout named somebody in a way that anybody can.
     #[must_use]
-    pub fn is_claim_unsigned(&self) -> bool {
-        self.is_claim_unsigned
-    }
-
-    /// What is known of it as a whole.
-    #[must_use]
-    pub fn newest(&self) -> Option<&Snapshot> {
-        self.newest.as_ref()
-    }
-
-    /// When the latest event came to be that is kept of it.
-    #[must_use]
-    pub fn last_heard(&self) -> Millis {
-        let marks = self.failures.last().or(self.paid.as_ref()).map(|mark| mark.0);
-        marks.max(self.newest.as_ref().map(|newest| newest.created)).unwrap_or(Millis::MIN)
+    pub fn is_unsigned(&self) -> bool {
+        self.0.iter().any(|event| event.is_unsigned)
     }
 
     /// How it stands.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        let Some(newest) = &self.newest else { return Standing::Over };
+        let Some(newest) = self.newest() else { return Standing::Over };
         let is_alive = match newest.status.as_str() {
             "active" | "trialing" | "past_due" => true,
             // Nothing was paid then; perhaps it was later.
-            "incomplete" | "unpaid" => self.paid > Some(Mark(newest.created, Sign::Due)),
+            "incomplete" | "unpaid" => self.paid() > Some((newest.created, Sign::Due)),
             _ => false,
         };
-        match self.failures.first() {
+        let paid = self.paid();
+        let failures = self.0.iter().filter_map(|event| mark(event));
+        let first = failures.filter(|mark| !is_good(mark) && Some(*mark) > paid).min();
+        match first {
             _ if !is_alive => Standing::Over,
-            Some(&Mark(since, _)) => Standing::PastDue { since },
+            Some((since, _)) => Standing::PastDue { since },
             None => Standing::Live,
         }
     }
 
     /// What it is to its user; `None` where it is over.
     #[must_use]
-    pub fn bought(&self, id: &str) -> Option<Subscription> {
-        let (newest, standing) = (self.newest.as_ref()?, self.standing());
+    pub fn bought(&self) -> Option<Subscription> {
+        let (newest, standing) = (self.newest()?, self.standing());
         (standing != Standing::Over).then(|| Subscription {
-            id: id.to_owned(),
+            id: newest.subject.clone(),
             standing,
             items: newest.items.clone(),
             named: newest.named,
@@ -196,16 +100,79 @@ impl Record {
         })
     }
 
-    fn mark(&mut self, mark: Mark) {
-        if matches!(mark.1, Sign::Active | Sign::Paid) {
-            self.paid = self.paid.max(Some(mark));
-        } else {
-            self.failures.insert(mark);
-        }
-        let paid = self.paid;
-        self.failures.retain(|failure| Some(*failure) > paid);
-        while self.failures.len() > MOST_FAILURES {
-            self.failures.pop_last();
-        }
+    /// When it was last heard of.
+    #[must_use]
+    pub fn last_heard(&self) -> Option<Millis> {
+        self.0.iter().map(|event| event.created).max()
+    }
+
+    /// Whether anything follows from this event of its own, or may yet.
+    #[must_use]
+    pub fn needs(&self, event: &Event) -> bool {
+        let is = |other: Option<&Event>| other.is_some_and(|other| other.id == event.id);
+        let unsigned = self.0.iter().find(|event| event.is_unsigned).copied();
+        is(self.newest()) || is(self.claim()) || is(unsigned) || self.needs_mark(event)
+    }
+
+    fn needs_mark(&self, event: &Event) -> bool {
+        let (paid, marked) = (self.paid(), mark(event));
+        let Some(marked) = marked.filter(|_| marked >= paid) else { return false };
+        let earlier = self.0.iter().filter_map(|event| mark(event));
+        let earlier = earlier.filter(|mark| Some(*mark) > paid && *mark < marked).count();
+        earlier < MOST_FAILURES
+    }
+
+    /// Who was named by a checkout or an invoice: the merchant's word first, then the latest.
+    fn claim(&self) -> Option<&'a Event> {
+        let others = self.0.iter().filter(|event| rank(event) == 0).copied();
+        best_claim(others)
+    }
+
+    fn paid(&self) -> Option<Mark> {
+        self.0.iter().filter_map(|event| mark(event)).filter(is_good).max()
+    }
+}
+
+/// The event whose word counts most for who pays: the merchant's first, then the latest.
+pub(super) fn best_claim<'a>(events: impl Iterator<Item = &'a Event>) -> Option<&'a Event> {
+    let claims = events.filter(|event| event.user.is_some());
+    claims.max_by_key(|event| (event.is_by_merchant, event.created, event.id.clone()))
+}
+
+fn is_good(mark: &Mark) -> bool {
+    matches!(mark.1, Sign::Active | Sign::Paid)
+}
+
+fn mark(event: &Event) -> Option<Mark> {
+    let sign = match (event.kind.as_str(), event.status.as_str()) {
+        (PAID, _) => Sign::Paid,
+        (FAILED, _) => Sign::Failed,
+        (_, "active" | "trialing") => Sign::Active,
+        (_, "past_due") => Sign::Due,
+        _ => return None,
+    };
+    Some((event.created, sign))
+}
+
+/// What kind of an event of the subscription's own it is; 0 for those of others.
+fn rank(event: &Event) -> u8 {
+    match event.kind.as_str() {
+        CREATED => 1,
+        UPDATED => 2,
+        DELETED => 3,
+        _ => 0,
+    }
+}
+
+fn progress(event: &Event) -> u8 {
+    match event.status.as_str() {
+        "trialing" => 1,
+        "active" => 2,
+        "paused" => 3,
+        "past_due" => 4,
+        "unpaid" => 5,
+        "incomplete_expired" => 6,
+        "canceled" => 7,
+        _ => 0,
     }
 }

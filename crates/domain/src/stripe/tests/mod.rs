@@ -36,7 +36,7 @@ fn changed(fixture: &str, changes: &[(&str, Value)]) -> Value {
 }
 
 fn read(event: &Value) -> Event {
-    Event::read(event.to_string().as_bytes()).unwrap().unwrap()
+    Event::read(event.to_string().as_bytes(), &secrets()).unwrap().unwrap()
 }
 
 /// A customer.subscription.* event of the subscription, of this kind, second and status.
@@ -72,7 +72,7 @@ fn checkout(id: &str, second: Millis, reference: Value) -> Value {
     changed(
         CHECKOUT,
         &[
-            ("/id", json!(format!("evt_{id}_checkout_{second}"))),
+            ("/id", json!(format!("evt_{id}_checkout_{second}_{reference}"))),
             ("/created", json!(second)),
             ("/data/object/subscription", json!(id)),
             ("/data/object/client_reference_id", reference),

@@ -1,0 +1,171 @@
+//! One of Stripe's customers: the shell around [`domain::stripe::customer::Customer`].
+//!
+//! An event is taken in and written in one stretch without `await`, and with it what its user has to
+//! be told. Then that is told to the user's object, and only then does Stripe hear that the event
+//! has arrived. What could not be told is told by the alarm, which also brings D1 up to date.
+
+mod mirror;
+
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
+
+use domain::clock::Millis;
+use domain::session::messages::Entitle;
+use domain::stripe::customer::Customer as Record;
+use domain::stripe::event::Event;
+use futures::FutureExt;
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::prelude::*;
+use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
+
+use super::document::Document;
+use super::{call, encode, wake_in};
+use crate::context::Context;
+use crate::{fault, log};
+
+/// The object of what names no customer, which none of Stripe's ids is the name of.
+pub const NOBODY: &str = "nobody";
+
+/// How long D1 waits for the next event: they come in twos and threes.
+const GATHERING: Millis = 500;
+/// When what failed is tried again; each time it has to wait for twice as long.
+const FIRST_RETRY: Millis = 1_000;
+const LONGEST_RETRY: Millis = 300_000;
+/// When it is looked again whether the operator has done what is to be done.
+const DAY: Millis = 86_400_000;
+
+/// Brings an event of the customer's, whose signature was checked. The reply comes once the user's
+/// object has what follows from it.
+#[derive(Serialize, Deserialize)]
+pub struct Receive {
+    /// The event.
+    pub event: Event,
+    /// The request that brought it.
+    pub request_id: String,
+}
+
+/// The object of one of Stripe's customers.
+#[durable_object(alarm)]
+pub struct Customer {
+    state: State,
+    context: Context,
+    document: Document,
+    /// What is known of the customer; `None` until it has been read, or after it could not be
+    /// written. Never borrowed across an `await`.
+    record: RefCell<Option<Record>>,
+    /// How often in a row the alarm has failed.
+    failures: Cell<u32>,
+}
+
+// A panic leaves `record` empty (see `receive`), and the rest is whole at every moment.
+impl UnwindSafe for Customer {}
+impl RefUnwindSafe for Customer {}
+
+impl DurableObject for Customer {
+    fn new(state: State, env: Env) -> Self {
+        let document = Document::new(state.storage().sql(), "customer");
+        let context = Context::new(env);
+        Self { state, context, document, record: RefCell::default(), failures: Cell::default() }
+    }
+
+    /// Objects are called by `receive`.
+    async fn fetch(&self, _request: Request) -> Result<Response> {
+        Response::error("Not Found", 404)
+    }
+
+    /// Tells users what they were not told, and D1 what is new. It doesn't fail: what could not be
+    /// done is due again later.
+    async fn alarm(&self) -> Result<Response> {
+        let tended = AssertUnwindSafe(self.tend()).catch_unwind().await;
+        match tended.unwrap_or_else(|_| Err("the object panicked".into())) {
+            Ok(is_waiting) => {
+                self.failures.set(0);
+                if is_waiting {
+                    wake_in(&self.state, DAY)?;
+                }
+            }
+            Err(error) => {
+                log::fault("alarm of a customer failed", &error.to_string());
+                self.record.take();
+                let failures = self.failures.get();
+                self.failures.set(failures + 1);
+                wake_in(&self.state, (FIRST_RETRY << failures.min(16)).min(LONGEST_RETRY))?;
+            }
+        }
+        Response::empty()
+    }
+}
+
+#[wasm_bindgen]
+impl Customer {
+    /// Takes a message and replies.
+    ///
+    /// # Errors
+    /// Where the storage failed, the user's object could not be told, or a panic was caught; the
+    /// memory is read anew then.
+    pub async fn receive(&self, message: String) -> std::result::Result<String, JsValue> {
+        let answer = AssertUnwindSafe(self.answer(&message)).catch_unwind().await;
+        let answer = answer.unwrap_or_else(|_| Err("the object panicked".into()));
+        answer.map_err(|error| {
+            self.record.take();
+            JsValue::from(error)
+        })
+    }
+}
+
+impl Customer {
+    async fn answer(&self, message: &str) -> Result<String> {
+        let Receive { event, request_id } = serde_json::from_str(message)?;
+        self.turn(|record| record.receive(event))?;
+        fault::strike(&request_id, "panic-customer");
+        fault::linger(&request_id, "slow-customer").await;
+        self.tell().await?;
+        encode::<Receive>(&())
+    }
+
+    /// What the alarm is for. Says whether something waits for the operator.
+    async fn tend(&self) -> Result<bool> {
+        let told = self.tell().await;
+        let is_waiting = self.mirror().await?;
+        told.map(|()| is_waiting)
+    }
+
+    /// Tells users' objects what follows from the events that have come.
+    async fn tell(&self) -> Result<()> {
+        let (customer, untold) =
+            self.look(|record| (record.id().unwrap_or_default().to_owned(), record.untold()))?;
+        for (user, purchases) in untold {
+            let revision = purchases.revision;
+            let entitle = Entitle { customer: customer.clone(), purchases };
+            let told = call(&self.context, user.as_str(), entitle).await;
+            told.map_err(|_| "a user's object was not told of its tier")?;
+            self.turn(|record| record.taken(&user, revision))?;
+        }
+        Ok(())
+    }
+
+    fn look<R>(&self, look: impl FnOnce(&Record) -> R) -> Result<R> {
+        let mut held = self.record.borrow_mut();
+        let record = match &mut *held {
+            Some(record) => record,
+            None => held.insert(self.document.load()?),
+        };
+        Ok(look(record))
+    }
+
+    /// One decision: what it changes is written, and the alarm is set for what follows from it.
+    fn turn(&self, decide: impl FnOnce(&mut Record) -> bool) -> Result<()> {
+        let turn = || {
+            let mut record = self.look(Record::clone)?;
+            if decide(&mut record) {
+                self.document.save(&record)?;
+                if !record.is_mirrored() || !record.untold().is_empty() {
+                    wake_in(&self.state, GATHERING)?;
+                }
+                self.record.replace(Some(record));
+            }
+            Ok(())
+        };
+        turn().inspect_err(|_: &worker::Error| drop(self.record.take()))
+    }
+}

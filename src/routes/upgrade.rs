@@ -1,0 +1,64 @@
+//! `GET /upgrade`: on to the page at which a tier is bought, with word of who buys it.
+
+use domain::stripe::reference;
+use domain::tier::Tier;
+use url::{Url, form_urlencoded};
+use web_sys::Response;
+
+use super::caller;
+use crate::context::Context;
+use crate::error::Error;
+use crate::incoming::Incoming;
+use crate::{log, reply};
+
+const LINK_IS_OVER: &str = "This link isn't good any more: it lasts for 15 minutes. Run `bash setup.sh` \
+    again, or open /me with your key, for a new one.";
+
+/// `GET /upgrade?tier=tier1`: 303 to the tier's payment link. Who has no key at hand shows a `link`
+/// instead, as `/me` gives it.
+///
+/// # Errors
+/// [`Error::MissingKey`] where the link is over, or was never one; what [`caller::proven`] says;
+/// [`Error::TierNotSold`], [`Error::NotConfigured`].
+pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+    let billing = &context.settings()?.billing;
+    let missing = |name| Error::NotConfigured(format!("{name} is missing"));
+    let secret = billing.webhook_secrets.first().ok_or_else(|| missing("STRIPE_WEBHOOK_SECRET"))?;
+    if billing.links.is_empty() {
+        return Err(missing("STRIPE_LINKS"));
+    }
+    let user_id = match asked(incoming, "link") {
+        Some(link) => {
+            let now = incoming.arrived;
+            let user_id = reference::user_of_link(&link, &billing.webhook_secrets, now);
+            user_id.ok_or(Error::MissingKey(LINK_IS_OVER))?
+        }
+        None => caller::proven(incoming, context).await?.user_id,
+    };
+    let tier = asked(incoming, "tier").and_then(|name| Tier::named(&name));
+    let Some(page) = tier.and_then(|tier| billing.links.get(&tier)) else {
+        let sold: Vec<_> = billing.links.keys().map(|tier| tier.name()).collect();
+        return Err(Error::TierNotSold { sold: sold.join(", ") });
+    };
+    // The settings have been checked.
+    let mut page = Url::parse(page).map_err(|_| missing("STRIPE_LINKS"))?;
+    let reference = reference::reference_of(&user_id, secret);
+    page.query_pairs_mut().append_pair("client_reference_id", &reference);
+    log::early(incoming, 303, None);
+    let response = reply::empty(303);
+    for (name, value) in [
+        ("location", page.as_str()),
+        ("cache-control", "no-store"),
+        ("referrer-policy", "no-referrer"),
+    ] {
+        reply::set(&response.headers(), name, value);
+    }
+    Ok(response)
+}
+
+/// A member of the query.
+fn asked(incoming: &Incoming, name: &str) -> Option<String> {
+    let query = incoming.query.trim_start_matches('?').as_bytes();
+    let mut members = form_urlencoded::parse(query);
+    members.find(|(member, _)| member == name).map(|(_, value)| value.into_owned())
+}

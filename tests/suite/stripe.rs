@@ -1,0 +1,405 @@
+//! What Stripe tells: who is believed, and what it comes to in whatever order it comes.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use gateway_tests::stripe::{Event, now, signature};
+use gateway_tests::{Gateway, Options, wait_for};
+use reqwest::{Method, RequestBuilder};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::answer::{Answer, answer};
+use crate::clients;
+use crate::runner::Test;
+use crate::shared::{SIGNED_EARLIER, SIGNING, user};
+use crate::{shared, tests};
+
+pub fn tests() -> Vec<Test> {
+    tests![Ordinary:
+        the_official_sdk_signs_what_is_believed,
+        what_is_not_signed_is_refused_whatever_it_is,
+        a_signature_lasts_five_minutes,
+        who_sells_nothing_is_told_nothing,
+        a_life_gives_a_tier_and_takes_it,
+        duplicates_and_replays_change_nothing,
+        a_late_checkout_revives_nothing,
+        an_old_subscriptions_end_leaves_the_newer_one,
+        what_comes_early_waits_for_its_user,
+        what_nobody_signed_and_nobody_knows_waits_for_the_operator,
+        a_corrected_user_has_it_and_the_other_has_not,
+        money_that_goes_back_is_a_note,
+        an_event_is_kept_through_a_kill,
+        an_event_whose_user_is_out_of_reach_arrives_later,
+    ]
+}
+
+/// Sends an event as Stripe does.
+pub fn sending(gateway: &Gateway, event: &Event) -> RequestBuilder {
+    let body = event.body();
+    let signature = signature(&body, SIGNING, now());
+    let request = gateway.request(Method::POST, "/webhook/stripe");
+    request.header("stripe-signature", signature).body(body)
+}
+
+/// Sends an event, which arrives.
+pub async fn send(gateway: &Gateway, event: &Event) {
+    let sent = answer(sending(gateway, event)).await;
+    sent.is(200);
+    assert_eq!(sent.json(), json!({ "received": true }));
+}
+
+/// The tier that a user has, as the operator sees it.
+pub async fn tier(gateway: &Gateway, user: &str) -> Value {
+    let path = format!("/operator/api/users/{user}");
+    let view = answer(gateway.operator(Method::GET, &path)).await;
+    view.is(200);
+    view.json()["tier"].clone()
+}
+
+/// A customer and a subscription that no other test has.
+pub fn names() -> (String, String) {
+    let number = fastrand::u64(..);
+    (format!("cus_{number:016x}"), format!("sub_{number:016x}"))
+}
+
+/// What D1 has to say, once it has it.
+async fn told<T>(gateway: &Gateway, what: &str, ask: impl Fn(&Connection) -> Option<T>) -> T {
+    let ledger = gateway.ledger();
+    wait_for(what, Duration::from_secs(40), || ask(&ledger.open())).await
+}
+
+/// The notes of a customer that wait for the operator, as soon as there are so many.
+async fn notes(gateway: &Gateway, customer: &str, count: usize) -> Vec<(String, String)> {
+    told(gateway, "note", |connection| {
+        let query = "select kind, text from notes where customer_id = ? and resolved_at is null";
+        let mut statement = connection.prepare(query).unwrap();
+        let rows = statement.query_map([customer], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let notes: Vec<_> = rows.map(Result::unwrap).collect();
+        (notes.len() == count).then_some(notes)
+    })
+    .await
+}
+
+async fn the_official_sdk_signs_what_is_believed() {
+    let gateway = &shared::sold().await.gateway;
+    let ada = user("ada");
+    let (customer, subscription) = names();
+    let event = Event::subscription(&subscription, "created", "active").of(&customer);
+    let text = clients::node(
+        "stripe",
+        &[
+            ("GATEWAY_URL", &gateway.url("")),
+            ("SECRET", SIGNING),
+            ("OTHER_SECRET", SIGNED_EARLIER),
+            ("EVENT", &event.for_user(&ada).body()),
+        ],
+    )
+    .await;
+    for step in ["refused", "too old", "signed", "signed twice", "rolled"] {
+        assert!(text.lines().any(|line| line == format!("ok {step}")), "no {step} in:\n{text}");
+    }
+    assert_eq!(tier(gateway, &ada).await, "tier1");
+}
+
+async fn what_is_not_signed_is_refused_whatever_it_is() {
+    let gateway = &shared::sold().await.gateway;
+    let ada = user("ada");
+    let (customer, subscription) = names();
+    let event = Event::subscription(&subscription, "created", "active").of(&customer);
+    let body = event.for_user(&ada).body();
+    let good = signature(&body, SIGNING, now());
+    let post = |header: &str, body: &str| {
+        let request = gateway.request(Method::POST, "/webhook/stripe").body(body.to_owned());
+        answer(request.header("stripe-signature", header))
+    };
+    for header in ["", "t=1", "v1=00", &signature(&body, "whsec_of-somebody-else", now())] {
+        post(header, &body).await.refuses(400, "invalid_signature");
+        post(header, "{").await.refuses(400, "invalid_signature");
+    }
+    let changed = body.replace("active", "trialing");
+    post(&good, &changed).await.refuses(400, "invalid_signature");
+    let bare = answer(gateway.request(Method::POST, "/webhook/stripe").body(body.clone())).await;
+    bare.refuses(400, "invalid_signature");
+    assert_eq!(tier(gateway, &ada).await, Value::Null);
+    let signed = |body: &str| signature(body, SIGNING, now());
+    for broken in ["", "{", "[]", "null", r#"{"id":"evt_1"}"#] {
+        post(&signed(broken), broken).await.refuses(400, "invalid_json");
+    }
+    let large = "x".repeat(256 * 1024 + 1);
+    post(&signed(&large), &large).await.refuses(413, "request_too_large");
+    let other = r#"{"id":"evt_1","object":"event","type":"customer.created"}"#;
+    post(&signed(other), other).await.is(200);
+    let read = answer(gateway.request(Method::GET, "/webhook/stripe")).await;
+    read.refuses(405, "method_not_allowed");
+}
+
+async fn a_signature_lasts_five_minutes() {
+    let gateway = &shared::sold().await.gateway;
+    let (customer, subscription) = names();
+    let body = Event::subscription(&subscription, "created", "active").of(&customer).body();
+    let post = |second: u64, secret: &'static str| {
+        let request = gateway.request(Method::POST, "/webhook/stripe").body(body.clone());
+        answer(request.header("stripe-signature", signature(&body, secret, second)))
+    };
+    post(now() - 290, SIGNING).await.is(200);
+    post(now() - 290, SIGNED_EARLIER).await.is(200);
+    for second in [now() - 302, now() + 310] {
+        post(second, SIGNING).await.refuses(400, "invalid_signature");
+    }
+}
+
+async fn who_sells_nothing_is_told_nothing() {
+    let gateway = &shared::open().await.gateway;
+    let event = Event::subscription("sub_1", "created", "active");
+    answer(sending(gateway, &event)).await.refuses(503, "not_configured");
+}
+
+async fn a_life_gives_a_tier_and_takes_it() {
+    let gateway = &shared::sold().await.gateway;
+    let ada = user("ada");
+    let (customer, subscription) = names();
+    let says = |kind: &str, status: &str, second: i64| {
+        Event::subscription(&subscription, kind, status).of(&customer).for_user(&ada).at(second)
+    };
+    let invoice = |kind: &str, second: i64| {
+        Event::invoice(&subscription, kind).of(&customer).for_user(&ada).at(second)
+    };
+    let price = ("/data/object/items/data/0/price/id", "price_3");
+    for (event, expected) in [
+        (says("created", "incomplete", 0), Value::Null),
+        (invoice("paid", 0), json!("tier1")),
+        (says("updated", "active", 0), json!("tier1")),
+        (says("updated", "active", 50).with(price.0, price.1), json!("tier3")),
+        (says("updated", "active", 60), json!("tier1")),
+        (says("updated", "unpaid", 70), Value::Null),
+        (says("updated", "active", 80), json!("tier1")),
+        (says("deleted", "canceled", 90), Value::Null),
+        (invoice("paid", 100), Value::Null),
+    ] {
+        send(gateway, &event).await;
+        assert_eq!(tier(gateway, &ada).await, expected, "after {:#}", event.0["type"]);
+    }
+    let row = told(gateway, "end in D1", |connection| {
+        let query = "select user_id, subscription_id from customers
+            where customer_id = ? and status = 'canceled'";
+        connection.query_row(query, [&customer], |row| Ok((row.get(0)?, row.get(1)?))).ok()
+    });
+    let row: (String, String) = row.await;
+    assert_eq!(row, (ada, subscription));
+}
+
+async fn duplicates_and_replays_change_nothing() {
+    let gateway = &shared::sold().await.gateway;
+    let ada = user("ada");
+    let (customer, subscription) = names();
+    let event = |kind: &str, status: &str, second: i64| {
+        Event::subscription(&subscription, kind, status).of(&customer).for_user(&ada).at(second)
+    };
+    let life = [
+        event("created", "incomplete", 0),
+        event("updated", "active", 1),
+        Event::invoice(&subscription, "paid").of(&customer).at(1),
+        Event::checkout(&subscription).of(&customer).at(2),
+        event("updated", "past_due", 100),
+        event("deleted", "canceled", 200),
+    ];
+    for _ in 0..3 {
+        let mut shuffled: Vec<_> = life.iter().chain(&life).collect();
+        fastrand::shuffle(&mut shuffled);
+        let sent =
+            join_all(shuffled.into_iter().map(|event| answer(sending(gateway, event)))).await;
+        for sent in &sent {
+            sent.is(200);
+        }
+        assert_eq!(tier(gateway, &ada).await, Value::Null, "the end is the newest");
+    }
+    // Twice the same at once, and again: one tier.
+    let bob = user("bob");
+    let (customer, subscription) = names();
+    let begun = Event::subscription(&subscription, "created", "active").of(&customer);
+    let begun = begun.for_user(&bob);
+    let sent = join_all((0..10).map(|_| answer(sending(gateway, &begun)))).await;
+    for sent in &sent {
+        sent.is(200);
+    }
+    assert_eq!(tier(gateway, &bob).await, "tier1");
+}
+
+async fn a_late_checkout_revives_nothing() {
+    let gateway = &shared::sold().await.gateway;
+    let ada = user("ada");
+    let (customer, subscription) = names();
+    let ended = Event::subscription(&subscription, "deleted", "canceled").of(&customer);
+    send(gateway, &ended.for_user(&ada).at(50)).await;
+    let checkout = Event::checkout(&subscription).of(&customer).for_user(&ada).at(60);
+    send(gateway, &checkout.with("/data/object/metadata/tier", "tier2")).await;
+    assert_eq!(tier(gateway, &ada).await, Value::Null);
+}
+
+async fn an_old_subscriptions_end_leaves_the_newer_one() {
+    let gateway = &shared::sold().await.gateway;
+    let ada = user("ada");
+    let [(customer, old), (_, new)] = [names(), names()];
+    let event = |id: &str, kind: &str, status: &str, second: i64| {
+        Event::subscription(id, kind, status).of(&customer).for_user(&ada).at(second)
+    };
+    let price = "/data/object/items/data/0/price/id";
+    send(gateway, &event(&old, "created", "active", 0)).await;
+    send(gateway, &event(&new, "created", "active", 10).with(price, "price_2")).await;
+    assert_eq!(tier(gateway, &ada).await, "tier2");
+    send(gateway, &event(&old, "deleted", "canceled", 20)).await;
+    assert_eq!(tier(gateway, &ada).await, "tier2");
+    // Nor does another customer's, who pays for the same person.
+    let (other, third) = names();
+    let begun = Event::subscription(&third, "created", "active").of(&other).for_user(&ada);
+    send(gateway, &begun.clone().with(price, "price_3")).await;
+    assert_eq!(tier(gateway, &ada).await, "tier3");
+    send(gateway, &begun.with("/type", "customer.subscription.deleted").at(30)).await;
+    assert_eq!(tier(gateway, &ada).await, "tier2");
+}
+
+async fn what_comes_early_waits_for_its_user() {
+    let gateway = &shared::sold().await.gateway;
+    let ada = user("ada.of_the-early");
+    let key = gateway.mint_key(&ada).await.key;
+    let reference = crate::upgrade::reference(gateway, &key).await;
+    let (customer, subscription) = names();
+    send(gateway, &Event::subscription(&subscription, "created", "incomplete").of(&customer)).await;
+    send(gateway, &Event::invoice(&subscription, "paid").of(&customer).at(1)).await;
+    send(gateway, &Event::subscription(&subscription, "updated", "active").of(&customer)).await;
+    assert_eq!(tier(gateway, &ada).await, Value::Null);
+    assert_eq!(notes(gateway, &customer, 1).await[0].0, "unknown_user");
+    let checkout = Event::checkout(&subscription).of(&customer).referring(&reference).at(2);
+    send(gateway, &checkout).await;
+    assert_eq!(tier(gateway, &ada).await, "tier1");
+    notes(gateway, &customer, 0).await;
+}
+
+async fn what_nobody_signed_and_nobody_knows_waits_for_the_operator() {
+    let gateway = &shared::sold().await.gateway;
+    let ada = user("ada");
+    let key = gateway.mint_key(&ada).await.key;
+    let genuine = crate::upgrade::reference(gateway, &key).await;
+    let (name, seal) = genuine.rsplit_once('S').unwrap();
+    let others = format!("{}S{seal}", user("eve"));
+    for reference in [&ada, name, &others, &format!("{genuine}0")] {
+        let (customer, subscription) = names();
+        send(gateway, &Event::checkout(&subscription).of(&customer).referring(reference)).await;
+        let begun = Event::subscription(&subscription, "created", "active").of(&customer).at(1);
+        send(gateway, &begun).await;
+        assert_eq!(tier(gateway, &ada).await, Value::Null, "{reference}");
+        let (kind, text) = notes(gateway, &customer, 1).await.remove(0);
+        assert_eq!(kind, "unsigned_reference");
+        assert!(text.contains(&subscription) && text.contains("user_id"), "{text}");
+    }
+    // A price that isn't on the list, and what is done about it.
+    let (customer, subscription) = names();
+    let event = |second: i64| {
+        let event = Event::subscription(&subscription, "updated", "active").of(&customer);
+        let event = event.with("/data/object/items/data/0/price/id", "price_unknown");
+        event.for_user(&ada).at(second)
+    };
+    send(gateway, &event(0)).await;
+    assert_eq!(tier(gateway, &ada).await, Value::Null);
+    let (kind, text) = notes(gateway, &customer, 1).await.remove(0);
+    assert_eq!(kind, "unknown_price");
+    assert!(text.contains("price_unknown") && text.contains("STRIPE_PRICES"), "{text}");
+    send(gateway, &event(1).with("/data/object/metadata/tier", "tier2")).await;
+    assert_eq!(tier(gateway, &ada).await, "tier2");
+    notes(gateway, &customer, 0).await;
+}
+
+async fn a_corrected_user_has_it_and_the_other_has_not() {
+    let gateway = &shared::sold().await.gateway;
+    let [ada, bob] = ["ada", "bob"].map(user);
+    let (customer, subscription) = names();
+    let event = Event::subscription(&subscription, "updated", "active").of(&customer);
+    send(gateway, &event.clone().for_user(&ada)).await;
+    assert_eq!(tier(gateway, &ada).await, "tier1");
+    send(gateway, &event.with("/id", "evt_corrected").for_user(&bob).at(5)).await;
+    assert_eq!(tier(gateway, &ada).await, Value::Null);
+    assert_eq!(tier(gateway, &bob).await, "tier1");
+}
+
+async fn money_that_goes_back_is_a_note() {
+    let gateway = &shared::sold().await.gateway;
+    let ada = user("ada");
+    let (customer, subscription) = names();
+    let begun = Event::subscription(&subscription, "created", "active").of(&customer);
+    send(gateway, &begun.for_user(&ada)).await;
+    let (refund, dispute) = (Event::refund().of(&customer), Event::dispute());
+    for event in [&refund, &refund, &dispute, &dispute] {
+        send(gateway, event).await;
+    }
+    assert_eq!(tier(gateway, &ada).await, "tier1");
+    let kinds = |event: &Event| {
+        let id = event.0["id"].as_str().unwrap().to_owned();
+        told(gateway, "note", move |connection| {
+            let query = "select kind, customer_id, user_id, text from notes where subject = ?";
+            let mut statement = connection.prepare(query).unwrap();
+            let row = |row: &rusqlite::Row<'_>| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?))
+            };
+            let rows: Vec<(_, _, Option<String>, String)> =
+                statement.query_map([&id], row).unwrap().map(Result::unwrap).collect();
+            assert!(rows.len() <= 1, "{rows:?}");
+            rows.into_iter().next()
+        })
+    };
+    let (kind, whose, user_id, text) = kinds(&refund).await;
+    assert_eq!((kind.as_str(), whose, user_id), ("refund", customer, Some(ada)));
+    assert!(text.contains("ch_3QAda"), "{text}");
+    let (kind, whose, user_id, _) = kinds(&dispute).await;
+    assert_eq!((kind.as_str(), whose.as_str(), user_id), ("dispute", "", None));
+}
+
+async fn an_event_is_kept_through_a_kill() {
+    let pair = shared::pair(shared::selling(Options::new()).fault_injection()).await;
+    let gateway = &pair.gateway;
+    let ada = user("ada");
+    let (customer, subscription) = names();
+    let event = Event::subscription(&subscription, "created", "active").of(&customer);
+    let event = event.for_user(&ada);
+    // It is written, and its user hears of it in eight seconds.
+    let lost = sending(gateway, &event).header("x-fault", "slow-customer").send();
+    let kill = async {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        gateway.kill_runtime().await;
+    };
+    let (lost, ()) = tokio::join!(lost, kill);
+    assert!(lost.is_err(), "nobody could have answered that");
+    gateway.restart().await;
+    becomes(gateway, &ada, "tier1").await;
+    send(gateway, &event).await;
+    assert_eq!(tier(gateway, &ada).await, "tier1");
+}
+
+async fn an_event_whose_user_is_out_of_reach_arrives_later() {
+    let pair = shared::pair(shared::selling(Options::new()).fault_injection()).await;
+    let gateway = &pair.gateway;
+    let ada = user("ada");
+    let (customer, subscription) = names();
+    let event = Event::subscription(&subscription, "created", "active").of(&customer);
+    let event = event.for_user(&ada);
+    let failed = answer(sending(gateway, &event).header("x-fault", "panic-customer")).await;
+    failed.refuses(500, "internal_error");
+    // Nobody sends it again.
+    becomes(gateway, &ada, "tier1").await;
+}
+
+/// Waits until a user has a tier.
+async fn becomes(gateway: &Gateway, user: &str, expected: &str) {
+    for _ in 0..100 {
+        if tier(gateway, user).await == expected {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{user} has {} instead of {expected}", tier(gateway, user).await);
+}
+
+/// What is told of a user to whoever calls with this key.
+pub async fn me(gateway: &Gateway, key: &str) -> Answer {
+    answer(gateway.request(Method::GET, "/me").bearer_auth(key)).await
+}
