@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 
 use domain::identifiers::UserId;
+use domain::identity::Caller;
+use domain::session::access::Proof;
+use domain::session::messages::{Prove, Reason};
 use domain::settings::Settings;
 use domain::stripe::reference;
 use domain::tier::Tier;
 use url::Url;
 
+use crate::context::Context;
 use crate::incoming::Incoming;
+use crate::objects::call;
 
 /// A link for each tier that is sold, the lowest first, good for fifteen minutes. None without
 /// `STRIPE_LINKS`, or without the secret that signs them.
@@ -20,4 +25,30 @@ pub fn links(incoming: &Incoming, settings: &Settings, user_id: &UserId) -> BTre
     let token = reference::link_token(user_id, secret, incoming.arrived);
     let link = |tier: Tier| format!("{origin}/upgrade?tier={}&link={token}", tier.name());
     billing.links.keys().map(|tier| (*tier, link(*tier))).collect()
+}
+
+/// Where a caller who was refused for want of a tier can buy the lowest that would do. Nowhere for
+/// who isn't known by what it shows: it would pay, and not be let in.
+pub async fn offer(
+    incoming: &Incoming,
+    context: &Context,
+    caller: &Caller,
+    reason: &Reason,
+) -> Option<String> {
+    let is_enough = |tier: Tier| match reason {
+        Reason::PaymentRequired => true,
+        Reason::MonthlyQuotaExceeded { limit, .. } => {
+            tier.monthly_requests().is_none_or(|more| more > *limit)
+        }
+        Reason::ProjectLimitExceeded { projects } => {
+            tier.projects().is_none_or(|more| more > projects.len())
+        }
+        _ => false,
+    };
+    let settings = context.settings().ok()?;
+    let mut offers = links(incoming, &settings, &caller.user_id).into_iter();
+    let (_, link) = offers.find(|(tier, _)| is_enough(*tier))?;
+    let prove = Prove(caller.shown.clone());
+    let proof = call(context, caller.user_id.as_str(), prove).await.ok()?;
+    (proof == Proof::Proven).then_some(link)
 }

@@ -38,7 +38,7 @@ use crate::upstream::exchange::{Answer, NoAnswer, Patience, send};
 use crate::upstream::plan::{Asked, Plan};
 use crate::upstream::relay::{self, Memory};
 use crate::upstream::slot;
-use crate::{fault, guessing, log, reply};
+use crate::{fault, guessing, log, reply, upgrade};
 
 /// What of a path goes into the log, in characters: all of the paths that there are.
 const LONGEST_ENDPOINT: usize = 256;
@@ -78,7 +78,8 @@ async fn serve(
         Admission::Unproven => return Err(Error::Internal),
         Admission::Refused(refusal) => {
             *standing = refusal.standing;
-            let error = Error::refused(&refusal.reason, terms(&settings, &asked.caller));
+            let offer = upgrade::offer(incoming, context, &asked.caller, &refusal.reason).await;
+            let error = Error::refused(&refusal.reason, terms(&settings, offer));
             let outcome = failed(error.status(), error.code());
             log::event("request", &Entry { outcome, ..entry });
             return Ok(reply::error(&error));
@@ -184,17 +185,9 @@ async fn admit(
     Settlement::admit(context, vouched, incoming.arrived).await
 }
 
-fn terms(settings: &Settings, caller: &Caller) -> Terms {
-    Terms {
-        per_minute: settings.requests_per_minute,
-        in_flight: settings.max_in_flight,
-        upgrade_url: upgrade_url(settings, caller),
-    }
-}
-
-/// Where the caller can buy a tier; nowhere yet.
-const fn upgrade_url(_settings: &Settings, _caller: &Caller) -> Option<String> {
-    None
+fn terms(settings: &Settings, upgrade_url: Option<String>) -> Terms {
+    let (per_minute, in_flight) = (settings.requests_per_minute, settings.max_in_flight);
+    Terms { per_minute, in_flight, upgrade_url }
 }
 
 fn admission_of(asked: &Asked<'_>, plan: &Plan, entry: Entry) -> Admit {

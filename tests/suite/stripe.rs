@@ -252,10 +252,13 @@ async fn an_old_subscriptions_end_leaves_the_newer_one() {
     assert_eq!(tier(gateway, &ada).await, "tier2");
     // Nor does another customer's, who pays for the same person.
     let (other, third) = names();
-    let begun = Event::subscription(&third, "created", "active").of(&other).for_user(&ada);
-    send(gateway, &begun.clone().with(price, "price_3")).await;
+    let event = |kind: &str, status: &str, second: i64| {
+        let event = Event::subscription(&third, kind, status).of(&other).for_user(&ada);
+        event.with(price, "price_3").at(second)
+    };
+    send(gateway, &event("created", "active", 20)).await;
     assert_eq!(tier(gateway, &ada).await, "tier3");
-    send(gateway, &begun.with("/type", "customer.subscription.deleted").at(30)).await;
+    send(gateway, &event("deleted", "canceled", 30)).await;
     assert_eq!(tier(gateway, &ada).await, "tier2");
 }
 

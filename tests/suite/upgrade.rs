@@ -133,14 +133,23 @@ async fn who_pays_goes_on_with_the_same_bearer() {
     // After it.
     let refused = chat(gateway).await;
     refused.refuses(402, "payment_required");
+    let offered = refused.json()["error"]["message"].as_str().unwrap().to_owned();
+    let offered = offered.split(' ').find(|word| word.starts_with(&gateway.url("/upgrade")));
+    let offered = Url::parse(offered.expect("a link to pay at")).unwrap();
+    let opened = format!("{}?{}", offered.path(), offered.query().unwrap());
+    let opened = answer(gateway.request(Method::GET, &opened)).await;
+    let stranger = gateway.request(Method::POST, &route.chat()).bearer_auth("sk-of-a-stranger");
+    let stranger = stranger.header("x-user-id", user("new")).json(&chat_request("hi", false));
+    let stranger = answer(stranger).await;
+    stranger.refuses(402, "payment_required");
+    assert!(!stranger.text().contains("/upgrade"), "nobody pays for what they can't use");
     let asking = |path: &str| {
         let request = gateway.request(Method::GET, path).bearer_auth("sk-of-ada");
         answer(request.header("x-user-id", &ada))
     };
     let mine = asking("/me").await;
     mine.is(200);
-    let link = mine.json()["upgrade"]["tier1"].as_str().unwrap().to_owned();
-    let opened = answer(gateway.request(Method::GET, &link[gateway.url("").len()..])).await;
+    assert!(mine.json()["upgrade"]["tier1"].is_string());
     let (customer, subscription) = names();
     let checkout = Event::checkout(&subscription).of(&customer);
     send(gateway, &checkout.referring(&reference_in(&page(&opened)))).await;
