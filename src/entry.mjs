@@ -15,6 +15,9 @@ export default class extends WorkerEntrypoint {
     const module = ofAgents.test(request.url) ? gateway : await office();
     return module.default.prototype.fetch.call(this, request);
   }
+  async scheduled(event) {
+    return (await office()).default.prototype.scheduled.call(this, event);
+  }
 }
 
 export class UserSession extends DurableObject {

@@ -14,6 +14,8 @@
 mod access_keys;
 mod clock;
 mod context;
+#[cfg(feature = "office")]
+mod daily;
 mod error;
 mod fault;
 mod guessing;
@@ -38,4 +40,11 @@ async fn fetch(
     context: worker::Context,
 ) -> worker::Result<web_sys::Response> {
     Ok(routes::answer(request, env, context).await)
+}
+
+/// Does once a day what `[triggers]` in wrangler.toml asks for.
+#[cfg(feature = "office")]
+#[event(scheduled)]
+async fn scheduled(_event: worker::ScheduledEvent, env: worker::Env, _: worker::ScheduleContext) {
+    daily::run(&context::Context::new(env)).await;
 }

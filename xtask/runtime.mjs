@@ -90,6 +90,19 @@ async function migrate(database, folder) {
   }
 }
 
+// workerd has no scheduler. Here the Worker's turn comes once a day, and at once on SIGUSR2.
+async function follow(miniflare, { name, triggers }) {
+  const scheduled = await miniflare.getWorker(name);
+  const run = async () => {
+    for (const cron of triggers.crons) {
+      await scheduled.scheduled({ cron, scheduledTime: new Date() });
+    }
+  };
+  const complain = (error) => process.stderr.write(`the scheduled work failed: ${error}\n`);
+  setInterval(() => run().catch(complain), 24 * 3_600_000);
+  process.on("SIGUSR2", () => run().catch(complain));
+}
+
 async function serve(options) {
   const { CORE_PLUGIN, Miniflare, convertV4MiniflareOptions, Log, LogLevel } = await import("miniflare");
   fetchDirectly(CORE_PLUGIN);
@@ -135,6 +148,7 @@ async function serve(options) {
   if (health.status !== 200) {
     throw new Error(`GET /health answered ${health.status}: ${await health.text()}`);
   }
+  await follow(miniflare, worker);
   say({ event: "ready", url: origin, workerd_pid: runtime.pid });
 }
 

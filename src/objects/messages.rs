@@ -3,6 +3,7 @@
 
 use domain::fair_queue::{Place, SlotMessage};
 use domain::guesses::{Count, Counted};
+use domain::month::Usage;
 use domain::session::access::Proof;
 use domain::session::codex::SignInStanding;
 use domain::session::codex::messages::{
@@ -10,7 +11,7 @@ use domain::session::codex::messages::{
 };
 use domain::session::messages::{
     AddKey, Admission, Admit, Bind, Describe, Entitle, Prove, Remember, RemoveProject, Renew,
-    Repair, SessionMessage, SetTier, Settle,
+    Repair, SessionMessage, SetTier, Settle, TellMonth,
 };
 use domain::session::onboarding::{Claim, Claimed, Enroll, Enrolled, IssueCode};
 use domain::session::view::View;
@@ -53,7 +54,8 @@ session_messages!(
     TellSignIn => Option<SignInStanding>,
     Entitle => bool,
     SetTier => (),
-    RemoveProject => bool
+    RemoveProject => bool,
+    TellMonth => Usage
 );
 
 impl Message for Count {

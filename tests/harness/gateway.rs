@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use reqwest::{Client, Method, RequestBuilder};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,7 +14,8 @@ use serde_json::{Value, json};
 use crate::ledger::Ledger;
 use crate::redaction::RUN;
 use crate::report::{self, Log};
-use crate::serve::{Running, Runtime, spawn};
+use crate::serve::{Running, Runtime, signal, spawn};
+use crate::wait_for;
 
 /// What a gateway is started with.
 #[derive(Clone, Default)]
@@ -195,6 +197,15 @@ impl Gateway {
         let mut running = self.running.lock().unwrap().take().expect("a gateway that runs");
         let ended = tokio::task::spawn_blocking(move || running.kill_runtime());
         assert!(ended.await.unwrap(), "serve went on after its runtime was killed");
+    }
+
+    /// Has the runtime do what it does once a day, and waits until that is done.
+    pub async fn have_a_day_pass(&self) {
+        let done = || self.log().iter().filter(|line| line["event"] == "daily").count();
+        let before = done();
+        signal(self.runtime().node_pid, Signal::SIGUSR2);
+        let is_done = || (done() > before).then_some(());
+        wait_for("the day's work", Duration::from_secs(30), is_done).await;
     }
 
     /// Stops `serve` as Ctrl-C would, and makes sure that nothing of it is left.

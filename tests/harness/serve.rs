@@ -42,13 +42,13 @@ pub(crate) struct Running {
 impl Running {
     /// Kills the runtime (workerd) with SIGKILL; says whether `serve` ended by itself then.
     pub(crate) fn kill_runtime(&mut self) -> bool {
-        send(self.runtime.workerd_pid, Signal::SIGKILL);
+        signal(self.runtime.workerd_pid, Signal::SIGKILL);
         self.end()
     }
 
     /// Stops `serve` as Ctrl-C would, and makes sure that nothing of it is left.
     pub(crate) fn stop(&mut self) {
-        send(self.serve.id().cast_signed(), Signal::SIGTERM);
+        signal(self.serve.id().cast_signed(), Signal::SIGTERM);
         self.end();
     }
 
@@ -62,7 +62,7 @@ impl Running {
             self.serve.kill().ok();
             self.serve.wait().ok();
             for pid in [self.runtime.workerd_pid, self.runtime.node_pid] {
-                send(pid, Signal::SIGKILL);
+                signal(pid, Signal::SIGKILL);
             }
         }
         by_itself
@@ -114,7 +114,7 @@ pub(crate) fn spawn(
         }
     };
     if let Some(problem) = problem {
-        send(serve.id().cast_signed(), Signal::SIGTERM);
+        signal(serve.id().cast_signed(), Signal::SIGTERM);
         let ended =
             || reader.is_finished() && serve.try_wait().is_ok_and(|status| status.is_some());
         until(ended);
@@ -173,6 +173,6 @@ fn collect(
 }
 
 /// A signal to a process that may be gone already.
-fn send(pid: i32, signal: Signal) {
-    kill(Pid::from_raw(pid), signal).ok();
+pub(crate) fn signal(pid: i32, which: Signal) {
+    kill(Pid::from_raw(pid), which).ok();
 }

@@ -20,6 +20,7 @@ mod codex;
 mod codex_custody;
 mod codex_sign_in;
 mod costs;
+mod daily;
 mod faults;
 mod guesses;
 mod hostile;
@@ -99,6 +100,7 @@ fn main() -> ExitCode {
         codex_custody::tests(),
         measures::tests(),
         tiers::tests(),
+        daily::tests(),
         mirror::tests(),
         quota::tests(),
         openclaw::tests(),

@@ -20,6 +20,8 @@ pub struct Wrangler {
     pub durable_objects: DurableObjects,
     #[serde(default, rename(deserialize = "d1_databases"))]
     pub databases: Vec<Database>,
+    #[serde(default)]
+    pub triggers: Triggers,
 }
 
 /// A setting's value, which may be written as a TOML number or truth value too.
@@ -42,6 +44,13 @@ pub struct DurableObjects {
 pub struct Object {
     pub name: String,
     pub class_name: String,
+}
+
+/// When the Worker runs without a request.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub struct Triggers {
+    #[serde(default)]
+    pub crons: Vec<String>,
 }
 
 /// A D1 database.

@@ -14,6 +14,9 @@ pub use self::codex::CodexSettings;
 pub use self::operator::OperatorSettings;
 use crate::secret::Secret;
 
+/// So that a month's rows are there when it is closed, and for a week after that.
+const SHORTEST_RETENTION: u32 = 40;
+
 /// Whose credential pays for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -103,6 +106,8 @@ pub struct Settings {
     pub queue_wait_ms: u32,
     /// `IP_HASH_PEPPER`.
     pub ip_hash_pepper: Option<Secret<String>>,
+    /// `RETENTION_DAYS`: how long a request's row stays in D1.
+    pub retention_days: u32,
     /// `CORS_ORIGINS`.
     pub cors_origins: Vec<String>,
 }
@@ -213,6 +218,7 @@ impl Settings {
             upstream_slots: Some(texts.positive("UPSTREAM_SLOTS", 0)?).filter(|slots| *slots > 0),
             queue_wait_ms: texts.positive("QUEUE_WAIT_MS", 20_000)?,
             ip_hash_pepper: texts.secret("IP_HASH_PEPPER"),
+            retention_days: retention_days(&texts)?,
             cors_origins: cors_origins(&texts)?,
         })
     }
@@ -237,6 +243,15 @@ fn agent_settings<F: Fn(&str) -> Option<String>>(
         model: texts.text("OPENCLAW_MODEL").unwrap_or_else(|| "openclaw/default".to_owned()),
         models: texts.list("OPENCLAW_MODELS"),
     })
+}
+
+fn retention_days<F: Fn(&str) -> Option<String>>(texts: &Texts<F>) -> Result<u32, SettingError> {
+    let days = texts.positive("RETENTION_DAYS", 90)?;
+    if days >= SHORTEST_RETENTION {
+        return Ok(days);
+    }
+    let problem = "must be at least 40: a month is compared with its rows once it is over";
+    Err(wrong("RETENTION_DAYS", problem))
 }
 
 fn upstream_url(text: &str) -> Result<Secret<String>, SettingError> {
@@ -304,6 +319,7 @@ mod tests {
         assert_eq!(settings.upstream_first_byte_ms, 150_000);
         assert_eq!(settings.unproven_per_minute, 300);
         assert_eq!((settings.upstream_slots, settings.queue_wait_ms), (None, 20_000));
+        assert_eq!(settings.retention_days, 90);
         assert_eq!(settings.user_binding, UserBinding::FirstKey);
         assert!(settings.allow_anonymous);
         assert_eq!(settings.auth_mode, AuthMode::OpenAi);
@@ -328,6 +344,8 @@ mod tests {
             ("UPSTREAM_SLOTS", "0"),
             ("QUEUE_WAIT_MS", "20s"),
             ("ALLOW_ANONYMOUS", "yes"),
+            ("RETENTION_DAYS", "39"),
+            ("RETENTION_DAYS", "0"),
             ("CORS_ORIGINS", "https://a.example, https://b.example/path"),
         ] {
             let error = parse(&[(name, text)]).unwrap_err();

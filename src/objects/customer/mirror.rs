@@ -23,12 +23,12 @@ const ADD_NOTES: &str = "
         (select revision from customers where customer_id = ?1 ->> 'customer_id'), 0)
     on conflict (customer_id, kind, subject) do update
     set resolved_at = null, user_id = excluded.user_id, text = excluded.text
-    where kind not in ('refund', 'dispute')";
+    where kind not in ('refund', 'dispute', 'month_mismatch')";
 
 const RESOLVE_NOTES: &str = "
     update notes set resolved_at = ?2
     where customer_id = coalesce(?1 ->> 'customer_id', '') and resolved_at is null
-    and kind not in ('refund', 'dispute')
+    and kind not in ('refund', 'dispute', 'month_mismatch')
     and not exists (
         select 1 from json_each(?1, '$.notes')
         where value ->> 'kind' = notes.kind and value ->> 'subject' = notes.subject)

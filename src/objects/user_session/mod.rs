@@ -22,7 +22,7 @@ use domain::session::codex::messages::{
 };
 use domain::session::messages::{
     AddKey, Admission, Admit, Bind, Describe, Entitle, Permit, Prove, Remember, RemoveProject,
-    Renew, Repair, SessionMessage, SetTier, Settle,
+    Renew, Repair, SessionMessage, SetTier, Settle, TellMonth,
 };
 use domain::session::onboarding::{Claim, Enroll, IssueCode};
 use domain::session::view::View;
@@ -197,6 +197,9 @@ impl UserSession {
                     if is_everyone { (false, Vec::new()) } else { session.entitle(message) }
                 };
                 encode::<Entitle>(&self.turn(entitle)?)
+            }
+            SessionMessage::TellMonth(TellMonth { month }) => {
+                encode::<TellMonth>(&self.tell_month(month).await?)
             }
             SessionMessage::RemoveProject(RemoveProject(project)) => {
                 let remove = |session: &mut Session, _| session.remove_project(&project);

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use domain::clock::sql_text;
-use domain::month::Usage;
+use domain::month::{Month, Usage};
 use domain::session::Session;
 use domain::session::mirror::Mirror;
 use futures::future::{Either, select};
@@ -89,6 +89,21 @@ impl UserSession {
             (session.journal().flush_due().is_some_and(|due| due <= now), Vec::new())
         })?;
         if is_due { self.send_next().await } else { Ok(()) }
+    }
+
+    /// What was used of a month, once D1 has all that it can be sent.
+    pub(super) async fn tell_month(&self, month: Month) -> Result<Usage> {
+        let backlog = || self.turn(|session, _| (session.journal().backlog(), Vec::new()));
+        let mut waiting = backlog()?;
+        while waiting > 0 {
+            self.send_next().await?;
+            let left = backlog()?;
+            if left >= waiting {
+                break;
+            }
+            waiting = left;
+        }
+        self.turn(|session, _| (session.arrived_of(month), Vec::new()))
     }
 
     async fn send_next(&self) -> Result<()> {

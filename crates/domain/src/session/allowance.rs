@@ -3,7 +3,7 @@
 use super::messages::{Entitle, MonthStanding, Reason, SetTier};
 use super::{Change, Limits, Session};
 use crate::clock::Millis;
-use crate::month::Month;
+use crate::month::{Month, Usage};
 
 impl Session {
     /// Takes what a Stripe customer has bought. `true` where that was news.
@@ -16,6 +16,12 @@ impl Session {
     pub fn set_tier(&mut self, message: &SetTier, now: Millis) -> ((), Vec<Change>) {
         self.tier.grant(message.tier, now);
         ((), vec![self.tier_changed()])
+    }
+
+    /// What was used of a month, as far as D1 has the rows.
+    #[must_use]
+    pub fn arrived_of(&self, month: Month) -> Usage {
+        self.tally.arrived().of(month)
     }
 
     /// Takes a project off the list. `false` where it isn't there.

@@ -57,6 +57,8 @@ pub enum SessionMessage {
     SetTier(SetTier),
     /// The operator takes a project off the list.
     RemoveProject(RemoveProject),
+    /// What has been used of a month?
+    TellMonth(TellMonth),
 }
 
 /// Tells all that a Stripe customer has bought for the user. The reply is whether that was news.
@@ -66,6 +68,15 @@ pub struct Entitle {
     pub customer: String,
     /// What it has bought.
     pub purchases: Purchases,
+}
+
+/// Asks for what was used of a month, once all of it is in D1. The reply is a [`Usage`].
+///
+/// [`Usage`]: crate::month::Usage
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TellMonth {
+    /// The month.
+    pub month: Month,
 }
 
 /// Takes a project off the list of those that the user has used. The reply is whether it was there.

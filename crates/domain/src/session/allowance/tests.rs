@@ -3,9 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::entry::Outcome;
 use crate::fingerprint::Fingerprint;
-use crate::month::Usage;
 use crate::session::messages::{
-    Admission, Admit, Reason, RemoveProject, Repair, SessionMessage, Settle,
+    Admission, Admit, Reason, RemoveProject, Repair, SessionMessage, Settle, TellMonth,
 };
 use crate::session::tests::{Disk, FREE, admit, limits, reason, with_bearer};
 use crate::session::{LEASE, Limits, Proof, Stored};
@@ -302,6 +301,8 @@ fn the_wire_format_is_pinned() {
     let reason = Reason::ProjectLimitExceeded { projects };
     let literal = r#"{"project_limit_exceeded":{"projects":["default"]}}"#;
     assert_eq!(serde_json::to_string(&reason).unwrap(), literal);
+    let tell = SessionMessage::TellMonth(TellMonth { month: Month::of(TURN) });
+    assert_eq!(serde_json::to_string(&tell).unwrap(), r#"{"tell_month":{"month":"2026-12"}}"#);
     let remove = SessionMessage::RemoveProject(RemoveProject("default".to_owned()));
     assert_eq!(serde_json::to_string(&remove).unwrap(), r#"{"remove_project":"default"}"#);
     let left = MonthStanding { limit: 10_000, remaining: 7 };
