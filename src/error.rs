@@ -3,6 +3,7 @@
 use domain::identifiers::InvalidUserId;
 use domain::identity::IdentityError;
 use domain::month::Month;
+use domain::page::InvalidCursor;
 use domain::roster::RosterError;
 use domain::session::messages::Reason;
 use serde::Serialize;
@@ -33,6 +34,8 @@ pub enum Error {
     InvalidPath,
     #[error("{problem}")]
     InvalidJson { problem: String },
+    #[error("This can't be asked: {problem}")]
+    InvalidQuery { problem: String },
     #[error("X-Project-ID isn't valid. Use 1 to 64 letters, digits, dots, dashes and underscores.")]
     InvalidProjectId,
     #[error(
@@ -157,6 +160,11 @@ pub enum Error {
          lost.", whole_seconds(*retry_after_ms)
     )]
     UpstreamBusy { waited_ms: i64, retry_after_ms: i64 },
+    #[error(
+        "The database that answers this can't be reached right now. Try again in a minute; users' \
+         requests go on meanwhile."
+    )]
+    DatabaseUnavailable,
     #[error("The gateway isn't set up completely: {0}. Tell the operator.")]
     NotConfigured(String),
 }
@@ -185,6 +193,7 @@ impl Error {
             | Self::UserIdConflict
             | Self::InvalidPath
             | Self::InvalidJson { .. }
+            | Self::InvalidQuery { .. }
             | Self::InvalidProjectId
             | Self::InvalidConversationId
             | Self::PreviousResponseNotFound
@@ -213,7 +222,7 @@ impl Error {
             Self::UpstreamUnreachable | Self::UpstreamRedirect | Self::TokenEndpointUnavailable => {
                 502
             }
-            Self::NotConfigured(_) | Self::UpstreamBusy { .. } => 503,
+            Self::NotConfigured(_) | Self::DatabaseUnavailable | Self::UpstreamBusy { .. } => 503,
             Self::UpstreamTimeout => 504,
         }
     }
@@ -225,6 +234,7 @@ impl Error {
             Self::UserIdConflict => "user_id_conflict",
             Self::InvalidPath => "invalid_path",
             Self::InvalidJson { .. } => "invalid_json",
+            Self::InvalidQuery { .. } => "invalid_query",
             Self::InvalidProjectId => "invalid_project_id",
             Self::InvalidConversationId => "invalid_conversation_id",
             Self::PreviousResponseNotFound => "previous_response_not_found",
@@ -258,6 +268,7 @@ impl Error {
             Self::UpstreamRedirect => "upstream_redirect",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::UpstreamBusy { .. } => "upstream_busy",
+            Self::DatabaseUnavailable => "database_unavailable",
             Self::NotConfigured(_) => "not_configured",
         }
     }
@@ -356,6 +367,13 @@ const fn whole_seconds(milliseconds: i64) -> i64 {
 impl From<InvalidUserId> for Error {
     fn from(_: InvalidUserId) -> Self {
         Self::InvalidUserId
+    }
+}
+
+impl From<InvalidCursor> for Error {
+    fn from(_: InvalidCursor) -> Self {
+        let problem = "`cursor` is what the page before gave as its `cursor`.";
+        Self::InvalidQuery { problem: problem.to_owned() }
     }
 }
 

@@ -1,13 +1,15 @@
 //! One request, as it came in.
 
 use std::cell::OnceCell;
+use std::ops::RangeInclusive;
 
 use domain::clock::Millis;
 use domain::path;
-use url::Url;
+use url::{Url, form_urlencoded};
 use web_sys::{Headers, Request};
 
 use crate::context::random_id;
+use crate::error::Error;
 use crate::{clock, fault};
 
 /// What every handler may want to know of a request.
@@ -74,6 +76,30 @@ impl Incoming {
         let host = url.find("://").map_or(0, |at| at + 3);
         let end = url[host..].find('/').map_or(url.len(), |at| host + at);
         url[..end].to_owned()
+    }
+
+    /// A member of the query, if it is there and not empty.
+    pub fn asked(&self, name: &str) -> Option<String> {
+        let query = self.query.trim_start_matches('?').as_bytes();
+        let mut members = form_urlencoded::parse(query);
+        let value = members.find(|(member, _)| member == name)?.1.into_owned();
+        Some(value).filter(|value| !value.is_empty())
+    }
+
+    /// The same, of one that is a number.
+    ///
+    /// # Errors
+    /// [`Error::InvalidQuery`] where it is none, or not in the range.
+    pub fn asked_number(
+        &self,
+        name: &str,
+        range: RangeInclusive<u32>,
+    ) -> Result<Option<u32>, Error> {
+        let Some(text) = self.asked(name) else { return Ok(None) };
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        let (least, most) = (range.start(), range.end());
+        let problem = || format!("`{name}` is a whole number from {least} to {most}.");
+        number.map(Some).ok_or_else(|| Error::InvalidQuery { problem: problem() })
     }
 
     /// Notes what an operator's action is about.

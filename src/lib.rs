@@ -16,6 +16,8 @@ mod clock;
 mod context;
 #[cfg(feature = "office")]
 mod daily;
+#[cfg(feature = "office")]
+mod database;
 mod error;
 mod fault;
 mod guessing;

@@ -10,8 +10,8 @@ use domain::session::codex::messages::{
     BeginSignIn, Begun, ForgetTokens, Fresh, FreshToken, KeepTokens, TellSignIn,
 };
 use domain::session::messages::{
-    AddKey, Admission, Admit, Bind, Describe, Entitle, Prove, Remember, RemoveProject, Renew,
-    Repair, SessionMessage, SetTier, Settle, TellMonth,
+    AddKey, Admission, Admit, Bind, Describe, Entitle, Flush, Prove, Remember, RemoveProject,
+    Renew, Repair, SessionMessage, SetTier, Settle, TellMonth,
 };
 use domain::session::onboarding::{Claim, Claimed, Enroll, Enrolled, IssueCode};
 use domain::session::view::View;
@@ -55,7 +55,8 @@ session_messages!(
     Entitle => bool,
     SetTier => (),
     RemoveProject => bool,
-    TellMonth => Usage
+    TellMonth => Usage,
+    Flush => bool
 );
 
 impl Message for Count {

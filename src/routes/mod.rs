@@ -8,6 +8,8 @@ mod caller;
 #[cfg(feature = "office")]
 mod codes;
 mod cors;
+#[cfg(feature = "office")]
+mod export;
 #[cfg(feature = "gateway")]
 mod health;
 #[cfg(feature = "gateway")]
@@ -27,13 +29,19 @@ mod operator_actions;
 #[cfg(feature = "office")]
 mod operator_session;
 #[cfg(feature = "office")]
+mod overview;
+#[cfg(feature = "office")]
 mod ready;
+#[cfg(feature = "office")]
+mod records;
 #[cfg(feature = "office")]
 mod roster;
 #[cfg(feature = "office")]
 mod stripe;
 #[cfg(feature = "office")]
 mod upgrade;
+#[cfg(feature = "office")]
+mod users;
 
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;

@@ -7,8 +7,8 @@ use web_sys::Response;
 use super::operator_access::{self, Operator};
 use super::operator_actions::{self, Action};
 use super::{
-    Access, GET, Handler, Named, Route, codes, me, onboarding_codex, operator, operator_session,
-    ready, roster, stripe, upgrade,
+    Access, GET, Handler, Named, Route, codes, export, me, onboarding_codex, operator,
+    operator_session, overview, ready, records, roster, stripe, upgrade, users,
 };
 use crate::context::Context;
 use crate::error::Error;
@@ -29,6 +29,12 @@ pub enum Task {
     SignIn,
     TellSession,
     SignOut,
+    Overview,
+    ListUsers,
+    ListNotes,
+    ResolveNote,
+    ListActions,
+    Export,
     ShowUser,
     ForgetCodexOf,
     MintKey,
@@ -38,6 +44,7 @@ pub enum Task {
     Unblock,
     Unbind,
     Reset,
+    Flush,
     SetTier,
     RemoveProject,
     ImportRoster,
@@ -55,6 +62,8 @@ impl Task {
             Self::Unblock => "unblock",
             Self::Unbind => "unbind",
             Self::Reset => "reset",
+            Self::Flush => "flush",
+            Self::ResolveNote => "resolve_note",
             Self::SetTier => "set_tier",
             Self::RemoveProject => "remove_project",
             Self::ImportRoster => "import_roster",
@@ -89,6 +98,12 @@ pub const ROUTES: &[Route] = &[
     row(POST, "/operator/session", Access::Open, Task::SignIn),
     row(GET, "/operator/session", Access::Operator, Task::TellSession),
     row(DELETE, "/operator/session", Access::Operator, Task::SignOut),
+    row(GET, "/operator/api/overview", Access::Operator, Task::Overview),
+    row(GET, "/operator/api/notes", Access::Operator, Task::ListNotes),
+    row(POST, "/operator/api/notes/resolve", Access::Operator, Task::ResolveNote),
+    row(GET, "/operator/api/actions", Access::Operator, Task::ListActions),
+    row(GET, "/operator/api/export", Access::Operator, Task::Export),
+    row(GET, "/operator/api/users", Access::Operator, Task::ListUsers),
     row(GET, "/operator/api/users/:user_id", Access::Operator, Task::ShowUser),
     row(DELETE, "/operator/api/users/:user_id/codex", Access::Operator, Task::ForgetCodexOf),
     row(POST, "/operator/api/users/:user_id/keys", Access::Operator, Task::MintKey),
@@ -98,6 +113,7 @@ pub const ROUTES: &[Route] = &[
     row(POST, "/operator/api/users/:user_id/unblock", Access::Operator, Task::Unblock),
     row(POST, "/operator/api/users/:user_id/unbind", Access::Operator, Task::Unbind),
     row(POST, "/operator/api/users/:user_id/reset", Access::Operator, Task::Reset),
+    row(POST, "/operator/api/users/:user_id/flush", Access::Operator, Task::Flush),
     row(PUT, "/operator/api/users/:user_id/tier", Access::Operator, Task::SetTier),
     row(DELETE, "/operator/api/users/:user_id/projects/:id", Access::Operator, Task::RemoveProject),
     row(POST, "/operator/api/roster", Access::Operator, Task::ImportRoster),
@@ -152,6 +168,12 @@ async fn respond(
             Ok(operator_session::tell(incoming, operator))
         }
         Task::SignOut => Ok(operator_session::end(incoming)),
+        Task::Overview => overview::answer(incoming, context).await,
+        Task::ListUsers => users::list(incoming, context).await,
+        Task::ListNotes => records::notes(incoming, context).await,
+        Task::ResolveNote => records::resolve(incoming, context).await,
+        Task::ListActions => records::actions(incoming, context).await,
+        Task::Export => export::answer(incoming, context).await,
         Task::ShowUser => me::show(incoming, context, user_id).await,
         Task::ForgetCodexOf => {
             onboarding_codex::forget_as_operator(incoming, context, user_id).await
@@ -164,6 +186,7 @@ async fn respond(
         Task::Unblock => operator::repair(incoming, context, user_id, Repair::Unblock).await,
         Task::Unbind => operator::repair(incoming, context, user_id, Repair::Unbind).await,
         Task::Reset => operator::repair(incoming, context, user_id, Repair::ResetWindow).await,
+        Task::Flush => operator::flush(incoming, context, user_id).await,
         Task::SetTier => operator::set_tier(incoming, context, user_id).await,
         Task::RemoveProject => operator::remove_project(incoming, context, user_id, id).await,
         Task::ImportRoster => roster::import(incoming, context).await,

@@ -4,7 +4,7 @@ use domain::clock::rfc3339;
 use domain::gateway_key;
 use domain::identifiers::UserId;
 use domain::session::access::KeyRecord;
-use domain::session::messages::{AddKey, RemoveProject, Repair, SetTier};
+use domain::session::messages::{AddKey, Flush, RemoveProject, Repair, SetTier};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use web_sys::Response;
@@ -120,6 +120,24 @@ pub async fn repair(
     Ok(reply::empty(204))
 }
 
+/// `POST /operator/api/users/{id}/flush`: 204 once D1 has all of the user's rows.
+///
+/// # Errors
+/// [`Error::InvalidUserId`]; [`Error::DatabaseUnavailable`] where it doesn't take them now: they go on
+/// waiting, and are sent by themselves.
+pub async fn flush(
+    incoming: &Incoming,
+    context: &Context,
+    user_id: &str,
+) -> Result<Response, Error> {
+    let user_id = UserId::parse(user_id)?;
+    if !call(context, user_id.as_str(), Flush {}).await? {
+        return Err(Error::DatabaseUnavailable);
+    }
+    log::early(incoming, 204, None);
+    Ok(reply::empty(204))
+}
+
 /// `PUT /operator/api/users/{id}/tier`: 200 and the user, who has the tier from now on, until a
 /// purchase changes.
 ///
@@ -172,7 +190,7 @@ pub(super) async fn read_json<T: Default + DeserializeOwned>(
     from_json(&body)
 }
 
-fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+pub(super) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|error| Error::InvalidJson {
         problem: format!("This isn't the JSON that is expected here: {error}."),
     })

@@ -10,7 +10,6 @@ use domain::session::onboarding::{Enroll, Enrolled, IssueCode};
 use futures::future::{Either, select};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
-use url::form_urlencoded;
 use web_sys::Response;
 use worker::Delay;
 
@@ -65,7 +64,8 @@ struct Terms {
 pub async fn import(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
     let namesakes = roster::parse(&body::read(incoming, MOST_BYTES).await?, decompose)?;
     let expires_at = incoming.arrived + DEFAULT_TTL_SECONDS * 1_000;
-    let terms = Terms { expires_at, reissue: wants_reissue(&incoming.query) };
+    let reissue = incoming.asked("reissue").is_some_and(|value| value == "true");
+    let terms = Terms { expires_at, reissue };
     let seated = stream::iter(namesakes).map(|people| seat_in_order(context, people, terms));
     let seated: Result<Vec<_>, _> = seated.buffer_unordered(AT_ONCE).try_collect().await;
     let seated = seated.map_err(|_| Error::RosterUnfinished)?;
@@ -88,11 +88,6 @@ pub async fn import(incoming: &Incoming, context: &Context) -> Result<Response, 
 /// Takes letters and their accents apart.
 fn decompose(name: &str) -> String {
     js_sys::JsString::from(name).normalize("NFD").into()
-}
-
-fn wants_reissue(query: &str) -> bool {
-    let query = query.trim_start_matches('?').as_bytes();
-    form_urlencoded::parse(query).any(|(name, value)| name == "reissue" && value == "true")
 }
 
 /// Seats namesakes one after the other: who comes first on the list gets the plain USER_ID.

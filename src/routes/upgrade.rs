@@ -2,7 +2,7 @@
 
 use domain::stripe::reference;
 use domain::tier::Tier;
-use url::{Url, form_urlencoded};
+use url::Url;
 use web_sys::Response;
 
 use super::caller;
@@ -27,7 +27,7 @@ pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, 
     if billing.links.is_empty() {
         return Err(missing("STRIPE_LINKS"));
     }
-    let user_id = match asked(incoming, "link") {
+    let user_id = match incoming.asked("link") {
         Some(link) => {
             let now = incoming.arrived;
             let user_id = reference::user_of_link(&link, &billing.webhook_secrets, now);
@@ -35,7 +35,7 @@ pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, 
         }
         None => caller::proven(incoming, context).await?.user_id,
     };
-    let tier = asked(incoming, "tier").and_then(|name| Tier::named(&name));
+    let tier = incoming.asked("tier").and_then(|name| Tier::named(&name));
     let Some(page) = tier.and_then(|tier| billing.links.get(&tier)) else {
         let sold: Vec<_> = billing.links.keys().map(|tier| tier.name()).collect();
         return Err(Error::TierNotSold { sold: sold.join(", ") });
@@ -54,11 +54,4 @@ pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, 
         reply::set(&response.headers(), name, value);
     }
     Ok(response)
-}
-
-/// A member of the query.
-fn asked(incoming: &Incoming, name: &str) -> Option<String> {
-    let query = incoming.query.trim_start_matches('?').as_bytes();
-    let mut members = form_urlencoded::parse(query);
-    members.find(|(member, _)| member == name).map(|(_, value)| value.into_owned())
 }

@@ -91,12 +91,12 @@ impl Ledger {
         rows.unwrap().map(Result::unwrap).collect()
     }
 
-    /// What was done to `user`: by whom, what, and what about.
+    /// What was done to `user`, or to anybody where that is empty: by whom, what, and what about.
     #[must_use]
     pub fn actions(&self, user: &str) -> Vec<[String; 3]> {
         let connection = self.open();
         let query = "select operator, action, coalesce(detail, '') from operator_actions
-            where user_id = ?1 order by id";
+            where ?1 in ('', user_id) order by id";
         let mut statement = connection.prepare(query).unwrap();
         let rows = statement.query_map([user], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]));
         rows.unwrap().map(Result::unwrap).collect()
@@ -165,6 +165,17 @@ impl Ledger {
             }
         }
         Ok(texts)
+    }
+
+    /// To be written to by hand.
+    ///
+    /// # Panics
+    /// When there is no database.
+    #[must_use]
+    pub fn by_hand(&self) -> Connection {
+        let connection = Connection::open(&self.path).unwrap();
+        connection.busy_timeout(Duration::from_secs(15)).unwrap();
+        connection
     }
 
     /// Keeps everybody else from writing, as another program that holds the file would, until what

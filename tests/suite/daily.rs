@@ -2,7 +2,6 @@
 
 use gateway_tests::script::chat_request;
 use gateway_tests::{Gateway, Options, Script};
-use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::answer::answer;
@@ -22,13 +21,6 @@ const DAY: i64 = 86_400_000;
 async fn at_offset(gateway: &Gateway, offset: i64) {
     let request = gateway.get("clock", "/v1/models");
     answer(request.header("x-fault-clock-offset-ms", offset.to_string())).await.is(200);
-}
-
-/// D1, to be written to by hand.
-fn by_hand(gateway: &Gateway) -> Connection {
-    let connection = Connection::open(gateway.runtime().d1_path).unwrap();
-    connection.busy_timeout(std::time::Duration::from_secs(15)).unwrap();
-    connection
 }
 
 fn text(gateway: &Gateway, query: &str) -> Value {
@@ -56,7 +48,7 @@ async fn last_month_is_closed_once_and_what_differs_is_reported() {
     }
     gateway.ledger().settled("", 12).await;
     {
-        let d1 = by_hand(gateway);
+        let d1 = gateway.ledger().by_hand();
         let wrong = [
             "update monthly_usage set requests = 1 where user_id = 'behind'",
             "update monthly_usage set requests = 9 where user_id = 'ahead'",
@@ -116,7 +108,7 @@ async fn rows_go_after_their_time() {
         "(with recursive n(value) as (select 1
         union all select value + 1 from n where value < 2500) select value from n)",
     );
-    by_hand(gateway).execute(&many, []).unwrap();
+    gateway.ledger().by_hand().execute(&many, []).unwrap();
     gateway.have_a_day_pass().await;
     assert_eq!((gateway.ledger().rows("old").len(), gateway.ledger().rows("ada").len()), (0, 1));
     at_offset(gateway, 39 * DAY).await;

@@ -49,6 +49,7 @@ mod queue;
 mod quota;
 mod redaction;
 mod report;
+mod room;
 mod roster;
 mod runner;
 mod secrets;
@@ -101,6 +102,7 @@ fn main() -> ExitCode {
         measures::tests(),
         tiers::tests(),
         daily::tests(),
+        room::tests(),
         mirror::tests(),
         quota::tests(),
         openclaw::tests(),

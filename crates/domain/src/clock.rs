@@ -4,7 +4,7 @@
 //! back, everything that the object remembers is moved back by as much, in memory and on disk: to
 //! the object, no time has passed. So it goes on at the usual pace, and a restart changes nothing.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 
 /// A moment or a duration in milliseconds; moments count from the Unix epoch.
 pub type Millis = i64;
@@ -48,6 +48,16 @@ pub fn rfc3339(moment: Millis) -> String {
     utc(moment).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
+/// A moment that somebody wrote: RFC 3339, or a date, whose beginning in UTC is meant.
+#[must_use]
+pub fn parse_moment(text: &str) -> Option<Millis> {
+    let date = || {
+        let midnight = text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0)?;
+        Some(midnight.and_utc().timestamp_millis())
+    };
+    DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.timestamp_millis()).or_else(date)
+}
+
 fn utc(moment: Millis) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(moment).unwrap_or_default()
 }
@@ -60,6 +70,20 @@ mod tests {
     fn moments_are_written_in_utc() {
         assert_eq!(sql_text(1_795_242_216_007), "2026-11-21 06:23:36.007");
         assert_eq!(rfc3339(1_795_242_216_007), "2026-11-21T06:23:36.007Z");
+    }
+
+    #[test]
+    fn moments_are_read_as_people_write_them() {
+        for (text, moment) in [
+            ("2026-11-21T06:23:36.007Z", Some(1_795_242_216_007)),
+            ("2026-11-21T08:23:36.007+02:00", Some(1_795_242_216_007)),
+            ("2026-11-21", Some(1_795_219_200_000)),
+            ("2026-11-31", None),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_moment(text), moment, "{text}");
+        }
     }
 
     #[test]

@@ -21,8 +21,8 @@ use domain::session::codex::messages::{
     BeginSignIn, ForgetTokens, FreshToken, KeepTokens, TellSignIn,
 };
 use domain::session::messages::{
-    AddKey, Admission, Admit, Bind, Describe, Entitle, Permit, Prove, Remember, RemoveProject,
-    Renew, Repair, SessionMessage, SetTier, Settle, TellMonth,
+    AddKey, Admission, Admit, Bind, Describe, Entitle, Flush, Permit, Prove, Remember,
+    RemoveProject, Renew, Repair, SessionMessage, SetTier, Settle, TellMonth,
 };
 use domain::session::onboarding::{Claim, Enroll, IssueCode};
 use domain::session::view::View;
@@ -198,6 +198,7 @@ impl UserSession {
                 };
                 encode::<Entitle>(&self.turn(entitle)?)
             }
+            SessionMessage::Flush(Flush {}) => encode::<Flush>(&self.send_all().await?),
             SessionMessage::TellMonth(TellMonth { month }) => {
                 encode::<TellMonth>(&self.tell_month(month).await?)
             }

@@ -91,18 +91,24 @@ impl UserSession {
         if is_due { self.send_next().await } else { Ok(()) }
     }
 
-    /// What was used of a month, once D1 has all that it can be sent.
-    pub(super) async fn tell_month(&self, month: Month) -> Result<Usage> {
-        let backlog = || self.turn(|session, _| (session.journal().backlog(), Vec::new()));
-        let mut waiting = backlog()?;
+    /// Sends what there is, until D1 has it or fails. Says whether it has everything.
+    pub(super) async fn send_all(&self) -> Result<bool> {
+        let unsent = || self.turn(|session, _| (session.unsent(), Vec::new()));
+        let mut waiting = unsent()?;
         while waiting > 0 {
             self.send_next().await?;
-            let left = backlog()?;
+            let left = unsent()?;
             if left >= waiting {
-                break;
+                return Ok(false);
             }
             waiting = left;
         }
+        Ok(true)
+    }
+
+    /// What was used of a month, once D1 has all that it can be sent.
+    pub(super) async fn tell_month(&self, month: Month) -> Result<Usage> {
+        self.send_all().await?;
         self.turn(|session, _| (session.arrived_of(month), Vec::new()))
     }
 

@@ -190,6 +190,9 @@ impl Question<'_> {
             "PUT /operator/api/users/{user_id}/tier" => request.json(&json!({ "tier": null })),
             "POST /webhook/stripe" => event(request, special),
             "POST /onboarding/claim" => request.json(&claim(gateway, &user, special).await),
+            "POST /operator/api/notes/resolve" => {
+                request.json(&json!({ "customer_id": "", "kind": "", "subject": "" }))
+            }
             "POST /operator/session" => request.json(&sign_in(gateway, special)),
             "POST /operator/api/roster" => {
                 let person = format!("name,email\n{user},{user}@example.com\n");

@@ -59,6 +59,8 @@ pub enum SessionMessage {
     RemoveProject(RemoveProject),
     /// What has been used of a month?
     TellMonth(TellMonth),
+    /// What D1 doesn't have goes there now.
+    Flush(Flush),
 }
 
 /// Tells all that a Stripe customer has bought for the user. The reply is whether that was news.
@@ -69,6 +71,10 @@ pub struct Entitle {
     /// What it has bought.
     pub purchases: Purchases,
 }
+
+/// Sends D1 what it doesn't have yet. The reply is whether it has everything now.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Flush {}
 
 /// Asks for what was used of a month, once all of it is in D1. The reply is a [`Usage`].
 ///

@@ -361,6 +361,12 @@ impl Session {
         ((), Vec::new())
     }
 
+    /// How much D1 doesn't have yet: rows, and what it shows of the user.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.journal.backlog() + usize::from(self.unmirrored().is_some())
+    }
+
     /// When the object has to wake by itself: to flush, to end a lease, for a sign-in, or to show
     /// that a tier has ended.
     #[must_use]

@@ -1,0 +1,160 @@
+//! `GET /operator/api/export`: the rows of requests, as a file.
+
+use domain::spreadsheet;
+use futures::stream;
+use js_sys::Uint8Array;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use wasm_bindgen::JsValue;
+use wasm_streams::ReadableStream;
+use web_sys::{Response, ResponseInit};
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::incoming::Incoming;
+use crate::reply::set;
+use crate::{database, log};
+
+/// Rows that are asked for at once.
+const BATCH: u32 = 2_000;
+
+const COLUMNS: [&str; 15] = [
+    "id",
+    "created_at",
+    "user_id",
+    "project",
+    "endpoint",
+    "model",
+    "status",
+    "error_code",
+    "count",
+    "latency_ms",
+    "ttfb_ms",
+    "tokens_est",
+    "tokens_source",
+    "month",
+    "request_id",
+];
+
+/// ?1 is the id of the last row that was sent, ?2 a user or nothing, ?3 and ?4 the time from and to.
+const QUERY: &str = "
+with page as (
+  select * from requests
+  where id > ?1 and (?2 = '' or user_id = ?2) and created_at >= ?3 and (?4 = '' or created_at < ?4)
+  order by id limit ?5
+)
+select json_object('last', (select max(id) from page), 'rows', (
+  select json_group_array(json_array(id, replace(created_at, ' ', 'T') || 'Z', user_id, project,
+    endpoint, model, status, error_code, count, latency_ms, ttfb_ms, tokens_est, tokens_source,
+    month, request_id)) from page)) as found";
+
+#[derive(Clone, Copy)]
+enum Format {
+    Csv,
+    JsonLines,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    last: Option<u64>,
+    rows: Vec<Vec<Box<RawValue>>>,
+}
+
+/// How far an export is.
+struct Export {
+    context: Context,
+    format: Format,
+    /// The user and the times that are asked for.
+    filter: [String; 3],
+    last: u64,
+    is_begun: bool,
+    is_over: bool,
+}
+
+/// `GET /operator/api/export?format=csv|jsonl&user_id=&from=&to=`: 200 and a file, as it is read. Where
+/// D1 fails in the middle of it, the transfer breaks off.
+///
+/// # Errors
+/// [`Error::InvalidQuery`]; [`Error::DatabaseUnavailable`] where D1 fails at once.
+pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+    let format = match incoming.asked("format").as_deref() {
+        None | Some("csv") => Format::Csv,
+        Some("jsonl") => Format::JsonLines,
+        Some(_) => {
+            return Err(Error::InvalidQuery { problem: "`format` is csv or jsonl.".to_owned() });
+        }
+    };
+    let user_id = incoming.asked("user_id").unwrap_or_default().to_ascii_lowercase();
+    let filter = [user_id, moment(incoming, "from")?, moment(incoming, "to")?];
+    let context = context.clone();
+    let mut export = Export { context, format, filter, last: 0, is_begun: false, is_over: false };
+    // What fails at once is an answer, not a broken file.
+    let first = export.next().await?;
+    let rest = stream::unfold(export, |mut export| async move {
+        if export.is_over {
+            return None;
+        }
+        let next = export.next().await.map_err(|error| JsValue::from(error.to_string()));
+        export.is_over |= next.is_err();
+        Some((next, export))
+    });
+    let chunks = futures::StreamExt::chain(stream::iter([Ok(first)]), rest);
+    let chunks = futures::StreamExt::map(chunks, |chunk| {
+        chunk.map(|text| JsValue::from(Uint8Array::from(text.as_bytes())))
+    });
+    let body = ReadableStream::from_stream(chunks).into_raw();
+    let init = ResponseInit::new();
+    let response = Response::new_with_opt_readable_stream_and_init(Some(&body), &init)
+        .map_err(|_| Error::Internal)?;
+    let (content_type, name) = match format {
+        Format::Csv => ("text/csv; charset=utf-8", "requests.csv"),
+        Format::JsonLines => ("application/x-ndjson", "requests.jsonl"),
+    };
+    set(&response.headers(), "content-type", content_type);
+    set(&response.headers(), "content-disposition", &format!("attachment; filename=\"{name}\""));
+    set(&response.headers(), "cache-control", "no-store");
+    log::early(incoming, 200, None);
+    Ok(response)
+}
+
+/// A time of the query as D1 has it: a date, or RFC 3339 in UTC.
+fn moment(incoming: &Incoming, name: &str) -> Result<String, Error> {
+    let Some(text) = incoming.asked(name) else { return Ok(String::new()) };
+    domain::clock::parse_moment(&text).map(domain::clock::sql_text).ok_or_else(|| {
+        let problem = format!("`{name}` is a date such as 2026-11-21, or 2026-11-21T09:00:00Z.");
+        Error::InvalidQuery { problem }
+    })
+}
+
+impl Export {
+    /// The next part of the file.
+    async fn next(&mut self) -> Result<String, Error> {
+        let [user_id, from, to] = self.filter.each_ref().map(|text| text.as_str().into());
+        #[expect(clippy::cast_precision_loss, reason = "ids are far below 2^53")]
+        let values = [(self.last as f64).into(), user_id, from, to, BATCH.into()];
+        let Page { last, rows } = database::ask(&self.context, QUERY, &values).await?;
+        self.last = last.unwrap_or(self.last);
+        self.is_over = rows.len() < BATCH as usize;
+        let mut text = String::new();
+        if !std::mem::replace(&mut self.is_begun, true) && matches!(self.format, Format::Csv) {
+            text += &spreadsheet::row(COLUMNS.into_iter());
+        }
+        for row in &rows {
+            match self.format {
+                Format::Csv => {
+                    let cells = row.iter().map(|value| spreadsheet::cell(value.get()));
+                    text += &spreadsheet::row(cells);
+                }
+                Format::JsonLines => text += &line(row),
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// A row as a line of JSON.
+fn line(row: &[Box<RawValue>]) -> String {
+    let members =
+        COLUMNS.iter().zip(row).map(|(name, value)| format!("\"{name}\":{}", value.get()));
+    format!("{{{}}}\n", members.collect::<Vec<_>>().join(","))
+}
