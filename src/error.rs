@@ -47,6 +47,12 @@ pub enum Error {
          conversation, or send the earlier messages again."
     )]
     PreviousResponseNotFound,
+    #[error(
+        "The answer that previous_response_id names was given by another node than the one that \
+         you have now, which doesn't know it. Begin a new conversation without \
+         previous_response_id, and send again what matters of the earlier one."
+    )]
+    PreviousResponseElsewhere,
     #[error("WebSocket connections aren't supported here. Send a plain HTTPS request.")]
     UpgradeUnsupported,
     #[error(
@@ -151,7 +157,9 @@ pub enum Error {
          in a minute; you don't need to sign in again."
     )]
     TokenEndpointUnavailable,
-    #[error("The agent's address leads elsewhere. Tell the operator to check OPENCLAW_URL.")]
+    #[error(
+        "The agent's address leads elsewhere. Tell the operator to check OPENCLAW_URL and UPSTREAMS."
+    )]
     UpstreamRedirect,
     #[error("The agent took too long to begin its answer. Try again with a smaller task.")]
     UpstreamTimeout,
@@ -197,6 +205,7 @@ impl Error {
             | Self::InvalidProjectId
             | Self::InvalidConversationId
             | Self::PreviousResponseNotFound
+            | Self::PreviousResponseElsewhere
             | Self::UpgradeUnsupported
             | Self::InvalidSignature
             | Self::InvalidRoster(_) => 400,
@@ -237,7 +246,9 @@ impl Error {
             Self::InvalidQuery { .. } => "invalid_query",
             Self::InvalidProjectId => "invalid_project_id",
             Self::InvalidConversationId => "invalid_conversation_id",
-            Self::PreviousResponseNotFound => "previous_response_not_found",
+            Self::PreviousResponseNotFound | Self::PreviousResponseElsewhere => {
+                "previous_response_not_found"
+            }
             Self::UpgradeUnsupported => "upgrade_unsupported",
             Self::InvalidSignature => "invalid_signature",
             Self::MissingKey(_) => "missing_key",
@@ -312,6 +323,11 @@ impl Error {
         }
     }
 
+    /// There is nothing to send requests to.
+    pub fn no_upstream() -> Self {
+        Self::NotConfigured("OPENCLAW_URL is missing".to_owned())
+    }
+
     /// The error of a refusal, with the numbers of the limit that it met.
     pub fn refused(reason: &Reason, terms: Terms) -> Self {
         let Terms { per_minute, in_flight, upgrade_url } = terms;
@@ -330,6 +346,11 @@ impl Error {
             Reason::NoCodexSession => Self::NoCodexSession,
             Reason::CodexSessionExpired => Self::CodexSessionExpired,
             Reason::PreviousResponseNotFound => Self::PreviousResponseNotFound,
+            Reason::PreviousResponseElsewhere => Self::PreviousResponseElsewhere,
+            Reason::NoUpstream { is_own: true } => Self::NotConfigured(
+                "the node that was chosen for you isn't in UPSTREAMS any more".to_owned(),
+            ),
+            Reason::NoUpstream { is_own: false } => Self::no_upstream(),
             &Reason::RateLimited { retry_after_ms } => Self::RateLimitExceeded {
                 limit: per_minute,
                 seconds: whole_seconds(retry_after_ms),

@@ -2,8 +2,9 @@
 //!
 //! 1. Who is calling, and for what: path, headers and keys agree, and the binding allows it.
 //! 2. What is to be sent: size, body, the upstream's rules. Until here nothing costs anything.
-//! 3. Admission by the user's object: 401, 403, 429, or a permit. A caller who has not proven to be
-//!    the user, where nobody else has either, needs room in its address's counter for that.
+//! 3. Admission by the user's object: 401, 402, 403, 429, 503, or a permit, which names the upstream.
+//!    A caller who has not proven to be the user, where nobody else has either, needs room in its
+//!    address's counter for that.
 //! 4. A place in the upstream's queue, where there is one and a model or an agent is to run: 503
 //!    after too long a wait, or a slot until the request's end.
 //! 5. The exchange with the upstream: 502, 504, or an answer. Where the user's Codex token pays, it
@@ -21,6 +22,8 @@ use domain::path::{GatewayPath, gateway_path};
 use domain::session::access::Proof;
 use domain::session::messages::{Admission, Admit, Bind, Permit, Standing};
 use domain::settings::{Settings, UpstreamKind, UserBinding};
+use domain::tier::Tier;
+use domain::upstreams::{self, Upstream};
 use domain::{keyed_hash, model_list, rate_headers, upstream_policy};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::Response;
@@ -205,8 +208,19 @@ struct Duty<'a> {
 }
 
 /// Steps 4 to 6.
-async fn forward(asked: &Asked<'_>, plan: Plan, permit: Permit, mut duty: Duty<'_>) -> Response {
-    let waited_ms = match queue(asked, &mut duty).await {
+async fn forward(
+    asked: &Asked<'_>,
+    mut plan: Plan,
+    permit: Permit,
+    mut duty: Duty<'_>,
+) -> Response {
+    // Settings of two versions may differ while a new one is being deployed.
+    let Some(upstream) = upstreams::named(&permit.upstream, &duty.settings.upstreams) else {
+        return unanswered(Error::no_upstream().into(), duty.settlement);
+    };
+    plan.address(upstream);
+    let weight = permit.tier.map_or(1, Tier::weight);
+    let waited_ms = match queue(asked, upstream, weight, &mut duty).await {
         Ok(waited_ms) => waited_ms,
         Err(no_answer) => return unanswered(no_answer, duty.settlement),
     };
@@ -219,18 +233,23 @@ async fn forward(asked: &Asked<'_>, plan: Plan, permit: Permit, mut duty: Duty<'
 }
 
 /// Step 4. Says how long it took, where there is a queue.
-async fn queue(asked: &Asked<'_>, duty: &mut Duty<'_>) -> Result<Option<Millis>, NoAnswer> {
+async fn queue(
+    asked: &Asked<'_>,
+    upstream: &Upstream,
+    weight: u32,
+    duty: &mut Duty<'_>,
+) -> Result<Option<Millis>, NoAnswer> {
     let Duty { context, settings, settlement, departure } = duty;
     let is_inference = upstream_policy::is_inference(&asked.incoming.method, &asked.path);
-    let Some(slots) = settings.upstream_slots.filter(|_| is_inference) else { return Ok(None) };
+    let Some(slots) = upstream.slots.filter(|_| is_inference) else { return Ok(None) };
     let ask = Ask {
         request_id: asked.incoming.request_id.clone(),
         user_id: asked.caller.user_id.to_string(),
-        weight: 1,
+        weight,
         slots,
         wait_ms: settings.queue_wait_ms,
     };
-    let (slot, waited_ms) = slot::take(context, "default".to_owned(), ask, departure).await?;
+    let (slot, waited_ms) = slot::take(context, upstream.name.to_string(), ask, departure).await?;
     settlement.slot = Some(slot);
     Ok(Some(waited_ms))
 }
@@ -251,8 +270,8 @@ async fn exchange(
         let session_key = agent.session_key.clone();
         reply::set(&plan.headers, "x-openclaw-session-key", &session_key);
         if asked.path == "/v1/responses" {
-            let user_id = asked.caller.user_id.to_string();
-            memory = Some(Memory { context: context.clone(), user_id, session_key });
+            let (user_id, upstream) = (asked.caller.user_id.to_string(), permit.upstream.clone());
+            memory = Some(Memory { context: context.clone(), user_id, session_key, upstream });
         }
     }
     let patience = Patience {

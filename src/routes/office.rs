@@ -47,6 +47,7 @@ pub enum Task {
     Flush,
     SetTier,
     RemoveProject,
+    Assign,
     ImportRoster,
 }
 
@@ -66,6 +67,7 @@ impl Task {
             Self::ResolveNote => "resolve_note",
             Self::SetTier => "set_tier",
             Self::RemoveProject => "remove_project",
+            Self::Assign => "assign_upstream",
             Self::ImportRoster => "import_roster",
             _ => return None,
         })
@@ -116,6 +118,7 @@ pub const ROUTES: &[Route] = &[
     row(POST, "/operator/api/users/:user_id/flush", Access::Operator, Task::Flush),
     row(PUT, "/operator/api/users/:user_id/tier", Access::Operator, Task::SetTier),
     row(DELETE, "/operator/api/users/:user_id/projects/:id", Access::Operator, Task::RemoveProject),
+    row(PUT, "/operator/api/users/:user_id/upstream", Access::Operator, Task::Assign),
     row(POST, "/operator/api/roster", Access::Operator, Task::ImportRoster),
 ];
 
@@ -189,6 +192,7 @@ async fn respond(
         Task::Flush => operator::flush(incoming, context, user_id).await,
         Task::SetTier => operator::set_tier(incoming, context, user_id).await,
         Task::RemoveProject => operator::remove_project(incoming, context, user_id, id).await,
+        Task::Assign => operator::assign(incoming, context, user_id).await,
         Task::ImportRoster => roster::import(incoming, context).await,
     }
 }

@@ -5,6 +5,7 @@ use domain::gateway_key;
 use domain::identifiers::UserId;
 use domain::session::access::KeyRecord;
 use domain::session::messages::{AddKey, Flush, RemoveProject, Repair, SetTier};
+use domain::upstreams::named;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use web_sys::Response;
@@ -171,6 +172,43 @@ pub async fn remove_project(
     }
     log::early(incoming, 204, None);
     Ok(reply::empty(204))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Assignment {
+    // It has to be said: `null` is the tier's upstream, or everybody's.
+    #[serde(deserialize_with = "Option::deserialize")]
+    upstream: Option<String>,
+}
+
+/// `PUT /operator/api/users/{id}/upstream`: 200 and the user, whose requests go there from now on.
+///
+/// # Errors
+/// [`Error::InvalidUserId`] for a name that is none, or everyone's; [`Error::InvalidJson`], for an
+/// upstream too that isn't there.
+pub async fn assign(
+    incoming: &Incoming,
+    context: &Context,
+    user_id: &str,
+) -> Result<Response, Error> {
+    let user_id = person(user_id)?;
+    let Assignment { upstream } = from_json(&body::read(incoming, MAX_BODY_BYTES).await?)?;
+    let settings = context.settings()?;
+    if let Some(name) = &upstream
+        && named(name, &settings.upstreams).is_none()
+    {
+        let names: Vec<_> = settings.upstreams.iter().map(|known| &*known.name).collect();
+        let problem = format!(
+            "There is no upstream of this name. Those that there are: {}. UPSTREAMS in the settings \
+             names more.",
+            names.join(", ")
+        );
+        return Err(Error::InvalidJson { problem });
+    }
+    incoming.is_about(upstream.as_deref().unwrap_or_default());
+    call(context, user_id.as_str(), Repair::Assign { upstream }).await?;
+    me::show(incoming, context, user_id.as_str()).await
 }
 
 /// A USER_ID that stands for one person, so not everyone's.

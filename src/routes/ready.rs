@@ -1,4 +1,7 @@
 //! `GET /ready`: whether a request would get through. The answer is kept for 5 s.
+//!
+//! All upstreams are asked at once, and the default one decides. Of the others it is said with how
+//! many not all is well, and the log says which: anybody may ask here, and names are the operator's.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -6,7 +9,8 @@ use std::time::Duration;
 use domain::clock::Millis;
 use domain::openclaw_probe::{self, Probes};
 use domain::settings::{AgentSettings, Settings, UpstreamKind};
-use futures::future::{Either, join, select};
+use domain::upstreams::Upstream;
+use futures::future::{Either, join, join_all, select};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use wasm_bindgen_futures::JsFuture;
@@ -15,7 +19,8 @@ use worker::Delay;
 
 use crate::context::Context;
 use crate::reply::{self, set};
-use crate::{clock, upstream::exchange};
+use crate::upstream::exchange;
+use crate::{clock, log};
 
 const KEPT_FOR: Millis = 5_000;
 /// OpenClaw locks out, for five minutes, whoever shows it ten wrong tokens. One a minute is few
@@ -52,15 +57,11 @@ pub async fn answer(context: &Context) -> Response {
 }
 
 async fn check(context: &Context, now: Millis) -> Readiness {
-    let (d1, upstream) = join(in_time(check_database(context)), check_upstream(context)).await;
+    let database = in_time(check_database(context));
+    let (d1, (upstream, is_refused)) = join(database, check_upstreams(context)).await;
     let d1 = d1.unwrap_or_else(|| Err("D1 took too long".to_owned()));
     let status = if d1.is_ok() && upstream.is_ok() { "ready" } else { "degraded" };
-    let kept_for = match &upstream {
-        Err(problem) if problem.contains("refuses") || problem.contains("locked") => {
-            KEPT_FOR_AFTER_A_REFUSAL
-        }
-        _ => KEPT_FOR,
-    };
+    let kept_for = if is_refused { KEPT_FOR_AFTER_A_REFUSAL } else { KEPT_FOR };
     let words = |result: Result<String, String>| result.unwrap_or_else(|problem| problem);
     let checks = Checks { d1: words(d1), upstream: words(upstream) };
     let readiness = Readiness { status, checks };
@@ -80,11 +81,45 @@ async fn check_database(context: &Context) -> Result<String, String> {
     }
 }
 
-async fn check_upstream(context: &Context) -> Result<String, String> {
-    let settings = context.settings().map_err(|error| error.to_string())?;
+/// What is said of upstreams, and whether one of them refused the gateway.
+async fn check_upstreams(context: &Context) -> (Result<String, String>, bool) {
+    let settings = match context.settings() {
+        Ok(settings) => settings,
+        Err(error) => return (Err(error.to_string()), false),
+    };
+    let checks = settings.upstreams.iter().map(|upstream| check_upstream(upstream, &settings));
+    let mut checks = join_all(checks).await;
+    let is_refused = checks
+        .iter()
+        .filter_map(|check| check.as_ref().err())
+        .any(|problem| problem.contains("refuses") || problem.contains("locked"));
+    if settings.default_upstream().is_none() {
+        return (Err("OPENCLAW_URL is missing".to_owned()), is_refused);
+    }
+    let default = checks.remove(0);
+    let nodes = settings.upstreams.iter().skip(1).zip(&checks);
+    let bad = nodes.filter(|(node, check)| is_bad(&node.name, check)).count();
+    let warning =
+        format!("ok, but not all is well with {bad} of {} in UPSTREAMS: see the log", checks.len());
+    let is_well = default.as_ref().is_ok_and(|words| words == "ok");
+    (if is_well && bad > 0 { Ok(warning) } else { default }, is_refused)
+}
+
+/// Writes into the log what is wrong with a node, for its name is nobody's but the operator's.
+fn is_bad(name: &str, check: &Result<String, String>) -> bool {
+    let (Ok(words) | Err(words)) = check;
+    if words != "ok" {
+        let words = words.replace("OPENCLAW_URL", "its url");
+        let words = words.replace("OPENCLAW_GATEWAY_TOKEN", "its token");
+        log::fault("an upstream needs attention", &format!("{name}: {words}"));
+    }
+    words != "ok"
+}
+
+async fn check_upstream(upstream: &Upstream, settings: &Settings) -> Result<String, String> {
     match &settings.upstream {
         UpstreamKind::Passthrough => {
-            let answer = probe(&settings, "/v1/models", None, None).await;
+            let answer = probe(upstream, "/v1/models", None).await;
             match answer.map(|response| response.status()) {
                 None => Err("no answer from OPENCLAW_URL".to_owned()),
                 Some(300..=399) => Err("OPENCLAW_URL leads elsewhere".to_owned()),
@@ -92,17 +127,17 @@ async fn check_upstream(context: &Context) -> Result<String, String> {
                 Some(_) => Ok("ok".to_owned()),
             }
         }
-        UpstreamKind::Agent(agent) => check_agent(&settings, agent).await,
+        UpstreamKind::Agent(agent) => check_agent(upstream, agent).await,
     }
 }
 
-async fn check_agent(settings: &Settings, agent: &AgentSettings) -> Result<String, String> {
-    let models = async { text(probe(settings, "/v1/models", Some(agent), None).await?).await };
+async fn check_agent(upstream: &Upstream, agent: &AgentSettings) -> Result<String, String> {
+    let models = async { text(probe(upstream, "/v1/models", None).await?).await };
     let mut probes = Probes { models: models.await, ..Probes::default() };
     // Who was refused doesn't ask again.
     if let Some((200, list)) = &probes.models {
-        let chat = probe(settings, "/v1/chat/completions", Some(agent), None);
-        let (chat, tools) = join(chat, list_sessions(settings, agent, list)).await;
+        let chat = probe(upstream, "/v1/chat/completions", None);
+        let (chat, tools) = join(chat, list_sessions(upstream, agent, list)).await;
         probes.chat = chat.map(|response| response.status());
         probes.tools = tools;
     }
@@ -112,7 +147,7 @@ async fn check_agent(settings: &Settings, agent: &AgentSettings) -> Result<Strin
 
 /// Tries what an agent must not be able to do.
 async fn list_sessions(
-    settings: &Settings,
+    upstream: &Upstream,
     agent: &AgentSettings,
     list: &str,
 ) -> Option<(u16, String)> {
@@ -123,7 +158,7 @@ async fn list_sessions(
         fields.insert("agentId".to_owned(), asked.into());
     }
     let invocation = invocation.to_string();
-    text(probe(settings, "/tools/invoke", Some(agent), Some(&invocation)).await?).await
+    text(probe(upstream, "/tools/invoke", Some(&invocation)).await?).await
 }
 
 async fn text(response: Response) -> Option<(u16, String)> {
@@ -132,19 +167,14 @@ async fn text(response: Response) -> Option<(u16, String)> {
 }
 
 /// Asks the upstream something cheap; `None` where no answer comes in time.
-async fn probe(
-    settings: &Settings,
-    path: &str,
-    agent: Option<&AgentSettings>,
-    body: Option<&str>,
-) -> Option<Response> {
-    let url = format!("{}{path}", settings.upstream_url.as_ref()?.expose());
+async fn probe(upstream: &Upstream, path: &str, body: Option<&str>) -> Option<Response> {
+    let url = format!("{}{path}", upstream.url.expose());
     let headers = Headers::new().ok()?;
     set(&headers, "accept", "application/json");
-    if let Some(agent) = agent {
-        set(&headers, "authorization", &format!("Bearer {}", agent.token.expose()));
+    if let Some(token) = &upstream.token {
+        set(&headers, "authorization", &format!("Bearer {}", token.expose()));
     }
-    if let Some(access) = &settings.upstream_access {
+    if let Some(access) = &upstream.access {
         set(&headers, "cf-access-client-id", access.client_id.expose());
         set(&headers, "cf-access-client-secret", access.client_secret.expose());
     }

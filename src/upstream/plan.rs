@@ -4,6 +4,7 @@ use domain::agent_body::{self, ModelChoice};
 use domain::identity::Caller;
 use domain::meter::Endpoint;
 use domain::settings::{AgentSettings, AuthMode, Settings, UpstreamKind};
+use domain::upstreams::Upstream;
 use domain::{chat_body, keyed_hash, upstream_policy};
 use futures::channel::oneshot;
 use js_sys::{Array, Uint8Array};
@@ -31,7 +32,7 @@ pub struct Asked<'a> {
 
 /// What to send.
 pub struct Plan {
-    /// Where to.
+    /// Where to: path and query, until [`Plan::address`] puts the upstream before them.
     pub url: String,
     /// How.
     pub method: String,
@@ -68,11 +69,12 @@ impl Plan {
     /// What contract and upstream don't allow: a missing key, an unknown model, a bad body.
     pub async fn make(asked: &Asked<'_>, settings: &Settings) -> Result<Self, Error> {
         let incoming = asked.incoming;
-        let missing = || Error::NotConfigured("OPENCLAW_URL is missing".to_owned());
-        let base = settings.upstream_url.as_ref().ok_or_else(missing)?;
+        if settings.upstreams.is_empty() {
+            return Err(Error::no_upstream());
+        }
         let method = incoming.method.as_str();
         let mut plan = Self {
-            url: format!("{}{}{}", base.expose(), asked.path, incoming.query),
+            url: format!("{}{}", asked.path, incoming.query),
             method: method.to_owned(),
             headers: forwarded_headers(incoming)?,
             body: Body::Empty,
@@ -82,10 +84,6 @@ impl Plan {
             model: None,
             agent: None,
         };
-        if let Some(access) = &settings.upstream_access {
-            set(&plan.headers, "cf-access-client-id", access.client_id.expose());
-            set(&plan.headers, "cf-access-client-secret", access.client_secret.expose());
-        }
         set(&plan.headers, "x-request-id", &incoming.request_id);
         match &settings.upstream {
             UpstreamKind::Passthrough => plan.pass_through(asked, settings).await?,
@@ -127,7 +125,7 @@ impl Plan {
         Ok(())
     }
 
-    /// A real OpenClaw: the gateway's credential, and a session that no client can name.
+    /// A real OpenClaw: a session that no client can name.
     async fn address_agent(
         &mut self,
         asked: &Asked<'_>,
@@ -135,7 +133,6 @@ impl Plan {
         agent: &AgentSettings,
     ) -> Result<(), Error> {
         let Asked { incoming, caller, path, project, conversation } = asked;
-        set(&self.headers, "authorization", &format!("Bearer {}", agent.token.expose()));
         let default_model = agent.model.replace("{user}", caller.user_id.as_str());
         if self.method == "GET" {
             let mut visible = agent.models.clone();
@@ -172,6 +169,18 @@ impl Plan {
         let previous_response_id = read.previous_response_id;
         self.agent = Some(AgentPlan { session_key, previous_response_id, visible_models: None });
         Ok(())
+    }
+
+    /// Fills in what depends on the upstream: its URL, and what it is reached with.
+    pub fn address(&mut self, upstream: &Upstream) {
+        self.url.insert_str(0, upstream.url.expose());
+        if let Some(access) = &upstream.access {
+            set(&self.headers, "cf-access-client-id", access.client_id.expose());
+            set(&self.headers, "cf-access-client-secret", access.client_secret.expose());
+        }
+        if let (Some(_), Some(token)) = (&self.agent, &upstream.token) {
+            set(&self.headers, "authorization", &format!("Bearer {}", token.expose()));
+        }
     }
 
     /// Keeps an SDK from running an agent once more: the first run may have done its work.

@@ -39,6 +39,8 @@ pub struct Memory {
     pub user_id: String,
     /// The session that the answer belongs to.
     pub session_key: String,
+    /// The name of the upstream that gives it.
+    pub upstream: String,
 }
 
 /// Begins the client's answer: status and the listed headers now, the body as it comes.
@@ -229,7 +231,8 @@ impl Drop for Relay {
 
 impl Memory {
     async fn keep(&self, response_id: String) {
-        let remember = Remember { response_id, session_key: self.session_key.clone() };
+        let (session_key, upstream) = (self.session_key.clone(), self.upstream.clone());
+        let remember = Remember { response_id, session_key, upstream };
         if call(&self.context, &self.user_id, remember).await.is_err() {
             // The answer is worth more than its continuation: it goes on without.
             log::fault("an answer was not remembered", &self.user_id);

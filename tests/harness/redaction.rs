@@ -44,7 +44,9 @@ const HEADERS: [&str; 6] = [
     "cf-access-jwt-assertion",
 ];
 
-const MEMBERS: [&str; 8] = [
+const MEMBERS: [&str; 10] = [
+    "access_client_id",
+    "access_client_secret",
     "access_token",
     "code",
     "device_code",
@@ -110,6 +112,11 @@ impl Record {
         let is_secret = ["TOKEN", "SECRET", "PEPPER", "KEY"].iter().any(|word| name.contains(word));
         if is_secret && !name.ends_with("_URL") {
             self.note(name, value);
+        }
+        if name == "UPSTREAMS" {
+            let nodes: Value = serde_json::from_str(value).unwrap_or_default();
+            let nodes = nodes.as_object().into_iter().flatten();
+            self.note_members(&nodes.map(|(_, node)| node.clone()).collect());
         }
     }
 

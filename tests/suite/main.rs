@@ -60,6 +60,7 @@ mod surface;
 mod tiers;
 mod trouble;
 mod upgrade;
+mod upstreams;
 
 use std::process::ExitCode;
 
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
         upgrade::tests(),
         limits::tests(),
         queue::tests(),
+        upstreams::tests(),
         burst::tests(),
         ledger::tests(),
         secrets::tests(),

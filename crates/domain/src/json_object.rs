@@ -85,6 +85,11 @@ impl<'a> JsonObject<'a> {
         Self { members: Vec::new() }
     }
 
+    /// The members in their order: name, and value as JSON text.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.members.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
+
     /// A member's value as JSON text.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

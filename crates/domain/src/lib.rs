@@ -40,6 +40,7 @@ pub mod stripe;
 pub mod tier;
 pub mod token_endpoint;
 pub mod upstream_policy;
+pub mod upstreams;
 pub mod window;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod billing;
 mod codex;
 mod operator;
+mod upstreams;
 
 use std::str::FromStr;
 
@@ -13,6 +14,7 @@ pub use self::billing::Billing;
 pub use self::codex::CodexSettings;
 pub use self::operator::OperatorSettings;
 use crate::secret::Secret;
+use crate::upstreams::{DEFAULT, Upstream};
 
 /// So that a month's rows are there when it is closed, and for a week after that.
 const SHORTEST_RETENTION: u32 = 40;
@@ -47,6 +49,15 @@ pub enum UpstreamKind {
     Agent(AgentSettings),
 }
 
+impl UpstreamKind {
+    const fn token(&self) -> Option<&Secret<String>> {
+        match self {
+            Self::Passthrough => None,
+            Self::Agent(agent) => Some(&agent.token),
+        }
+    }
+}
+
 /// What a real OpenClaw needs.
 #[derive(Clone, Debug)]
 pub struct AgentSettings {
@@ -60,15 +71,6 @@ pub struct AgentSettings {
     pub models: Vec<String>,
 }
 
-/// An Access service token for the upstream's hostname.
-#[derive(Clone, Debug)]
-pub struct AccessCredential {
-    /// `UPSTREAM_ACCESS_CLIENT_ID`.
-    pub client_id: Secret<String>,
-    /// `UPSTREAM_ACCESS_CLIENT_SECRET`.
-    pub client_secret: Secret<String>,
-}
-
 /// All settings, valid in themselves and together.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -78,12 +80,10 @@ pub struct Settings {
     pub codex: Option<CodexSettings>,
     /// Tiers, and what Stripe sells.
     pub billing: Billing,
-    /// `OPENCLAW_URL`, without a slash at its end.
-    pub upstream_url: Option<Secret<String>>,
+    /// `OPENCLAW_URL` with what belongs to it, if it is there, then those of `UPSTREAMS`.
+    pub upstreams: Vec<Upstream>,
     /// `UPSTREAM_AUTH`.
     pub upstream: UpstreamKind,
-    /// `UPSTREAM_ACCESS_CLIENT_ID` and `_SECRET`.
-    pub upstream_access: Option<AccessCredential>,
     /// `USER_BINDING`.
     pub user_binding: UserBinding,
     /// `ALLOW_ANONYMOUS`; only where callers pay with what they show.
@@ -100,8 +100,6 @@ pub struct Settings {
     pub upstream_first_byte_ms: u32,
     /// Who the operator is; none, and the operator's routes don't exist.
     pub operator: Option<OperatorSettings>,
-    /// `UPSTREAM_SLOTS`: how many inferences run at once; `None` where nobody queues.
-    pub upstream_slots: Option<u32>,
     /// `QUEUE_WAIT_MS`.
     pub queue_wait_ms: u32,
     /// `IP_HASH_PEPPER`.
@@ -204,9 +202,8 @@ impl Settings {
             auth_mode,
             codex: codex::read(&texts, auth_mode == AuthMode::Codex)?,
             billing: billing::read(&texts)?,
-            upstream_url: texts.text("OPENCLAW_URL").map(|text| upstream_url(&text)).transpose()?,
+            upstreams: upstreams::read(&texts, upstream.token())?,
             upstream,
-            upstream_access: access_credential(&texts)?,
             user_binding,
             allow_anonymous,
             requests_per_minute: texts.positive("REQUESTS_PER_MINUTE", 50)?,
@@ -215,12 +212,17 @@ impl Settings {
             max_body_bytes: texts.positive("MAX_BODY_BYTES", 20 * 1024 * 1024)?,
             upstream_first_byte_ms: texts.positive("UPSTREAM_FIRST_BYTE_MS", 150_000)?,
             operator: operator::read(&texts)?,
-            upstream_slots: Some(texts.positive("UPSTREAM_SLOTS", 0)?).filter(|slots| *slots > 0),
             queue_wait_ms: texts.positive("QUEUE_WAIT_MS", 20_000)?,
             ip_hash_pepper: texts.secret("IP_HASH_PEPPER"),
             retention_days: retention_days(&texts)?,
             cors_origins: cors_origins(&texts)?,
         })
+    }
+
+    /// The upstream that `OPENCLAW_URL` is.
+    #[must_use]
+    pub fn default_upstream(&self) -> Option<&Upstream> {
+        self.upstreams.first().filter(|upstream| upstream.name == DEFAULT)
     }
 
     /// Whether requests are paid for with the users' own Codex tokens: a real OpenClaw takes none.
@@ -252,36 +254,6 @@ fn retention_days<F: Fn(&str) -> Option<String>>(texts: &Texts<F>) -> Result<u32
     }
     let problem = "must be at least 40: a month is compared with its rows once it is over";
     Err(wrong("RETENTION_DAYS", problem))
-}
-
-fn upstream_url(text: &str) -> Result<Secret<String>, SettingError> {
-    let name = "OPENCLAW_URL";
-    let url = Url::parse(text).map_err(|_| wrong(name, "must be a URL such as https://host"))?;
-    let path = url.path().trim_end_matches('/');
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong(name, "must begin with http:// or https://"));
-    }
-    if path.ends_with("/v1") {
-        return Err(wrong(name, "must be without the /v1 at its end"));
-    }
-    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
-        return Err(wrong(name, "must be without a user name, a query and a fragment"));
-    }
-    Ok(Secret::new(format!("{}{path}", url.origin().ascii_serialization())))
-}
-
-fn access_credential<F: Fn(&str) -> Option<String>>(
-    texts: &Texts<F>,
-) -> Result<Option<AccessCredential>, SettingError> {
-    let (id, secret) = ("UPSTREAM_ACCESS_CLIENT_ID", "UPSTREAM_ACCESS_CLIENT_SECRET");
-    match (texts.secret(id), texts.secret(secret)) {
-        (None, None) => Ok(None),
-        (Some(client_id), Some(client_secret)) => {
-            Ok(Some(AccessCredential { client_id, client_secret }))
-        }
-        (None, Some(_)) => Err(wrong(id, format!("is missing beside {secret}"))),
-        (Some(_), None) => Err(wrong(secret, format!("is missing beside {id}"))),
-    }
 }
 
 fn cors_origins<F: Fn(&str) -> Option<String>>(
@@ -318,7 +290,7 @@ mod tests {
         assert_eq!(settings.max_body_bytes, 20_971_520);
         assert_eq!(settings.upstream_first_byte_ms, 150_000);
         assert_eq!(settings.unproven_per_minute, 300);
-        assert_eq!((settings.upstream_slots, settings.queue_wait_ms), (None, 20_000));
+        assert_eq!(settings.queue_wait_ms, 20_000);
         assert_eq!(settings.retention_days, 90);
         assert_eq!(settings.user_binding, UserBinding::FirstKey);
         assert!(settings.allow_anonymous);
@@ -371,13 +343,9 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_url_loses_its_last_slash_and_lists_their_blanks() {
-        let settings = parse(&[
-            ("OPENCLAW_URL", " https://host:8443/base/ "),
-            ("CORS_ORIGINS", "https://a.example , ,https://b.example"),
-        ])
-        .unwrap();
-        assert_eq!(settings.upstream_url.unwrap().expose(), "https://host:8443/base");
+    fn lists_lose_their_blanks() {
+        let settings =
+            parse(&[("CORS_ORIGINS", "https://a.example , ,https://b.example")]).unwrap();
         assert_eq!(settings.cors_origins, ["https://a.example", "https://b.example"]);
     }
 }

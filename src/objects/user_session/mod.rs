@@ -327,5 +327,6 @@ fn limits(settings: &Settings) -> Limits<'_> {
         in_flight: usize::try_from(settings.max_in_flight).unwrap_or(usize::MAX),
         needs_token: settings.sends_codex_tokens(),
         rules: &settings.billing.rules,
+        upstreams: &settings.upstreams,
     }
 }

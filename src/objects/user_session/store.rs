@@ -38,6 +38,9 @@ const SCHEMA: &[&str] = &[
     update meta set value = json_object('position', value, 'months', json('[]'))
         where name = 'flushed' and json_type(value) = 'integer';
 ",
+    "
+    alter table responses add column upstream text not null default 'default';
+",
 ];
 
 /// The name of the document that says who may speak for the user.
@@ -85,7 +88,7 @@ impl Store {
             iif(position > flushed, entry ->> 'tokens_est', 0) as tokens
             from journal,
                 (select value ->> 'position' as flushed from meta where name = 'flushed')";
-        let responses = "select slot, response_id, session_key, at from responses";
+        let responses = "select slot, response_id, session_key, upstream, at from responses";
         Ok(Stored {
             slots: self.number("select coalesce(max(slot), 0) as value from journal")?,
             flushed: self.arrived()?,
@@ -141,10 +144,11 @@ impl Store {
             }
             Change::Flushed(arrived) => self
                 .write("update meta set value = ? where name = 'flushed'", vec![json(&arrived)?]),
-            Change::Remember(slot, Remembered { response_id, session_key, at }) => self.write(
-                "insert or replace into responses values (?, ?, ?, ?)",
-                vec![slot_value(slot), response_id.into(), session_key.into(), at.into()],
-            ),
+            Change::Remember(slot, Remembered { response_id, session_key, upstream, at }) => {
+                let what = [response_id.into(), session_key.into(), at.into(), upstream.into()];
+                let write = "insert or replace into responses values (?, ?, ?, ?, ?)";
+                self.write(write, [vec![slot_value(slot)], what.into()].concat())
+            }
             Change::Access(access) => self.write_document(ACCESS, &access),
             Change::Codex(codex) => self.write_document(CODEX, &codex),
             Change::Tier(tier) => self.write_document(TIER, &tier),
@@ -334,13 +338,14 @@ struct ResponseRow {
     slot: usize,
     response_id: String,
     session_key: String,
+    upstream: String,
     at: Millis,
 }
 
 impl From<ResponseRow> for (usize, Remembered) {
     fn from(row: ResponseRow) -> Self {
-        let ResponseRow { slot, response_id, session_key, at } = row;
-        (slot, Remembered { response_id, session_key, at })
+        let ResponseRow { slot, response_id, session_key, upstream, at } = row;
+        (slot, Remembered { response_id, session_key, upstream, at })
     }
 }
 

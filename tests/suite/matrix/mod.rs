@@ -189,6 +189,9 @@ impl Question<'_> {
             "PUT /onboarding/codex" => request.json(&people::tokens()),
             "PUT /operator/api/users/{user_id}/tier" => request.json(&json!({ "tier": null })),
             "POST /webhook/stripe" => event(request, special),
+            "PUT /operator/api/users/{user_id}/upstream" => {
+                request.json(&json!({ "upstream": null }))
+            }
             "POST /onboarding/claim" => request.json(&claim(gateway, &user, special).await),
             "POST /operator/api/notes/resolve" => {
                 request.json(&json!({ "customer_id": "", "kind": "", "subject": "" }))

@@ -73,7 +73,7 @@ pub struct Block {
     pub reason: Option<String>,
 }
 
-/// Everything that says who may speak for a user; stored as it is.
+/// Everything that says who may speak for a user, and with which upstream; stored as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessRecord {
     /// The user has, or had, a key, a claim code or a place on the roster: it is never again bound
@@ -91,6 +91,9 @@ pub struct AccessRecord {
     pub place: Option<Person>,
     /// Set while the user is blocked.
     pub blocked: Option<Block>,
+    /// The name of the upstream that the operator has chosen for the user.
+    #[serde(default)]
+    pub upstream: Option<String>,
 }
 
 impl AccessRecord {
@@ -169,6 +172,7 @@ impl AccessRecord {
             Repair::Unbind => self.bound = None,
             Repair::Block { reason } => self.blocked = Some(Block { reason: reason.clone() }),
             Repair::Unblock => self.blocked = None,
+            Repair::Assign { upstream } => self.upstream.clone_from(upstream),
             Repair::ResetWindow => {}
         }
         *self != before
@@ -265,6 +269,7 @@ mod tests {
         record.add_key(key("k1"));
         record.note_use(&keys(&["k1"]), &entry("r"), 7);
         record.repair(&Repair::Block { reason: Some("a leaked key".to_owned()) });
+        record.repair(&Repair::Assign { upstream: Some("studio".to_owned()) });
         record.codes.push(CodeRecord::open(Fingerprint::of("sk-1"), 9));
         let (name, email) = ("Ada Lovelace".to_owned(), "ada@example.com".to_owned());
         record.place = Some(Person { name, plain: "ada-lovelace".to_owned(), email });
@@ -278,6 +283,7 @@ mod tests {
             "place": { "name": "Ada Lovelace", "plain": "ada-lovelace",
                 "email": "ada@example.com" },
             "blocked": { "reason": "a leaked key" },
+            "upstream": "studio",
         });
         assert_eq!(serde_json::to_value(&record).unwrap(), literal);
         assert_eq!(serde_json::from_value::<AccessRecord>(literal).unwrap(), record);

@@ -1,9 +1,11 @@
-//! What a user may use: the tier that it has, its projects and its month.
+//! What a user may use: the tier that it has, its upstream, its projects and its month.
 
 use super::messages::{Entitle, MonthStanding, Reason, SetTier};
 use super::{Change, Limits, Session};
 use crate::clock::Millis;
 use crate::month::{Month, Usage};
+use crate::tier::Tier;
+use crate::upstreams::{self, Upstream};
 
 impl Session {
     /// Takes what a Stripe customer has bought. `true` where that was news.
@@ -30,6 +32,16 @@ impl Session {
         (is_removed, is_removed.then(|| self.projects_changed()).into_iter().collect())
     }
 
+    /// Where the user's requests go to.
+    pub(super) fn upstream<'a>(&self, limits: Limits<'a>, now: Millis) -> Option<&'a Upstream> {
+        let own = self.access.upstream.as_deref();
+        upstreams::choose(own, self.tier_now(limits, now), limits.upstreams)
+    }
+
+    pub(super) fn tier_now(&self, limits: Limits<'_>, now: Millis) -> Option<Tier> {
+        self.tier.held(limits.rules, now).map(|held| held.tier)
+    }
+
     /// Why the user's tier doesn't allow one more request of a project, if it doesn't.
     pub(super) fn is_beyond_the_tier(
         &self,
@@ -37,7 +49,7 @@ impl Session {
         limits: Limits<'_>,
         now: Millis,
     ) -> Option<Reason> {
-        let tier = self.tier.held(limits.rules, now)?.tier;
+        let tier = self.tier_now(limits, now)?;
         if !self.projects.allows(project, tier.projects()) {
             let projects = self.projects.first(tier.projects()?).to_vec();
             return Some(Reason::ProjectLimitExceeded { projects });
@@ -56,7 +68,7 @@ impl Session {
     }
 
     pub(super) fn monthly_limit(&self, limits: Limits<'_>, now: Millis) -> Option<u32> {
-        self.tier.held(limits.rules, now)?.tier.monthly_requests()
+        self.tier_now(limits, now)?.monthly_requests()
     }
 
     pub(super) fn projects_changed(&self) -> Change {

@@ -137,6 +137,11 @@ pub enum Repair {
     Unblock,
     /// Nothing counts in the window any more.
     ResetWindow,
+    /// The user's requests go to this upstream.
+    Assign {
+        /// Its name; none for the one that the tier has, or everybody.
+        upstream: Option<String>,
+    },
 }
 
 /// Asks for a place in the window and a lease.
@@ -176,6 +181,10 @@ pub struct Permit {
     pub binds: bool,
     /// The token that pays for the request, where one does.
     pub token: Option<AccessToken>,
+    /// The name of the upstream that it goes to.
+    pub upstream: String,
+    /// What the user pays for: its share in the upstream's queue.
+    pub tier: Option<Tier>,
 }
 
 /// Why a request was refused.
@@ -219,8 +228,15 @@ pub enum Reason {
     NoCodexSession,
     /// The user has to sign in anew for it.
     CodexSessionExpired,
+    /// The user's upstream isn't in the settings.
+    NoUpstream {
+        /// Whether it is one that the operator has chosen for the user.
+        is_own: bool,
+    },
     /// The answer to continue from is not among those that this user may continue from.
     PreviousResponseNotFound,
+    /// The answer to continue from was given by another upstream than the user has now.
+    PreviousResponseElsewhere,
     /// The window is full; one slot frees in so many milliseconds.
     RateLimited {
         /// At least 1.
@@ -244,7 +260,10 @@ impl Reason {
             Self::MonthlyQuotaExceeded { .. } => (402, "monthly_quota_exceeded"),
             Self::NoCodexSession => (401, "no_codex_session"),
             Self::CodexSessionExpired => (401, "codex_session_expired"),
-            Self::PreviousResponseNotFound => (400, "previous_response_not_found"),
+            Self::NoUpstream { .. } => (503, "not_configured"),
+            Self::PreviousResponseNotFound | Self::PreviousResponseElsewhere => {
+                (400, "previous_response_not_found")
+            }
             Self::RateLimited { .. } => (429, "rate_limit_exceeded"),
             Self::TooManyInFlight => (429, "concurrency_limit_exceeded"),
         }
@@ -309,6 +328,8 @@ pub struct Remember {
     pub response_id: String,
     /// The upstream session that it belongs to.
     pub session_key: String,
+    /// The name of the upstream that gave it.
+    pub upstream: String,
 }
 
 /// Adds a gateway key. The reply is whether it was added: a key of the same id is kept as it is.

@@ -37,6 +37,7 @@ use crate::month::{Month, Tally, Usage};
 use crate::refusals::RefusalLog;
 use crate::settings::UserBinding;
 use crate::tier::{TierRecord, TierRules};
+use crate::upstreams::Upstream;
 use crate::window::{MINUTE, Rate, SlidingWindow};
 
 /// How long a lease lives without a sign of life.
@@ -55,6 +56,8 @@ pub struct Limits<'a> {
     pub needs_token: bool,
     /// What the settings say of tiers.
     pub rules: &'a TierRules,
+    /// Where requests can be sent to.
+    pub upstreams: &'a [Upstream],
 }
 
 #[derive(Clone, Debug)]
@@ -165,10 +168,9 @@ impl Session {
         changes
     }
 
-    /// Decides on a request: proof, then a block, then the tier, then the token that pays, then what
-    /// it continues from, then the project, then the month, then the
-    /// window, then the requests in flight. Only the last step takes
-    /// anything.
+    /// Decides on a request: proof, then a block, then the tier, then the upstream, then the token
+    /// that pays, then what it continues from, then the project, then the month, then the window,
+    /// then the requests in flight. Only the last step takes anything.
     pub fn admit(
         &mut self,
         message: Admit,
@@ -197,7 +199,12 @@ impl Session {
         if let Some(reason) = self.reason_to_refuse(&message, limits, now) {
             // Who never had a token or a tier, and isn't known otherwise, is a name that somebody
             // made up.
-            let may_be_nobody = matches!(reason, Reason::NoCodexSession | Reason::PaymentRequired);
+            let may_be_nobody = matches!(
+                reason,
+                Reason::NoCodexSession
+                    | Reason::PaymentRequired
+                    | Reason::NoUpstream { is_own: false }
+            );
             if !may_be_nobody || self.access.is_known() {
                 changes.extend(self.log_refusal(message.entry, &reason, now));
             }
@@ -252,8 +259,8 @@ impl Session {
 
     /// Keeps an answer to continue from.
     pub fn remember(&mut self, message: Remember, now: Millis) -> ((), Vec<Change>) {
-        let Remember { response_id, session_key } = message;
-        let answer = Remembered { response_id, session_key, at: now };
+        let Remember { response_id, session_key, upstream } = message;
+        let answer = Remembered { response_id, session_key, upstream, at: now };
         let slot = self.responses.remember(answer.clone());
         ((), vec![Change::Remember(slot, answer)])
     }
@@ -400,15 +407,22 @@ impl Session {
         if limits.rules.is_required && self.tier.held(limits.rules, now).is_none() {
             return Some(Reason::PaymentRequired);
         }
+        let Some(upstream) = self.upstream(limits, now) else {
+            return Some(Reason::NoUpstream { is_own: self.access.upstream.is_some() });
+        };
         if limits.needs_token
             && let Err(signed_out) = self.codex.access(now)
         {
             return Some(signed_out.into());
         }
-        if let Some(id) = &message.previous_response_id
-            && self.responses.session_of(id, now).is_none()
-        {
-            return Some(Reason::PreviousResponseNotFound);
+        if let Some(id) = &message.previous_response_id {
+            match self.responses.recall(id, now) {
+                None => return Some(Reason::PreviousResponseNotFound),
+                Some(answer) if answer.upstream != upstream.name => {
+                    return Some(Reason::PreviousResponseElsewhere);
+                }
+                Some(_) => {}
+            }
         }
         if let Some(reason) = self.is_beyond_the_tier(&message.entry.project, limits, now) {
             return Some(reason);
@@ -425,9 +439,12 @@ impl Session {
         let session_key = message
             .previous_response_id
             .as_deref()
-            .and_then(|id| self.responses.session_of(id, now))
-            .map(str::to_owned);
-        Permit { standing: self.standing(limits, now), session_key, binds: false, token }
+            .and_then(|id| self.responses.recall(id, now))
+            .map(|answer| answer.session_key.clone());
+        let upstream = self.upstream(limits, now).map(|upstream| upstream.name.to_string());
+        let (upstream, tier) = (upstream.unwrap_or_default(), self.tier_now(limits, now));
+        let standing = self.standing(limits, now);
+        Permit { standing, session_key, binds: false, token, upstream, tier }
     }
 
     fn standing(&mut self, limits: Limits<'_>, now: Millis) -> Standing {

@@ -16,6 +16,8 @@ pub struct Remembered {
     pub response_id: String,
     /// The upstream's session key.
     pub session_key: String,
+    /// The name of the upstream that gave it.
+    pub upstream: String,
     /// When it was given.
     pub at: Millis,
 }
@@ -44,12 +46,12 @@ impl Responses {
         }
     }
 
-    /// The session of an answer, if it may still be continued.
+    /// An answer, if it may still be continued.
     #[must_use]
-    pub fn session_of(&self, response_id: &str, now: Millis) -> Option<&str> {
+    pub fn recall(&self, response_id: &str, now: Millis) -> Option<&Remembered> {
         let fresh =
             |answer: &&Remembered| answer.response_id == response_id && answer.at > now - MEMORY;
-        self.last.iter().rev().find(fresh).map(|answer| answer.session_key.as_str())
+        self.last.iter().rev().find(fresh)
     }
 
     /// Keeps an answer, and says in which of a hundred slots it is to be stored.
@@ -67,9 +69,16 @@ impl Responses {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstreams::DEFAULT;
 
     fn answer(number: usize, at: Millis) -> Remembered {
-        Remembered { response_id: format!("r{number}"), session_key: format!("p-{number}"), at }
+        let upstream = DEFAULT.to_owned();
+        let (response_id, session_key) = (format!("r{number}"), format!("p-{number}"));
+        Remembered { response_id, session_key, upstream, at }
+    }
+
+    fn session_of<'a>(responses: &'a Responses, id: &str, now: Millis) -> Option<&'a str> {
+        responses.recall(id, now).map(|answer| answer.session_key.as_str())
     }
 
     #[test]
@@ -77,17 +86,17 @@ mod tests {
         let mut responses = Responses::default();
         let slots: Vec<_> = (0..101).map(|n| responses.remember(answer(n, 0))).collect();
         assert_eq!((slots[99], slots[100]), (99, 0));
-        assert_eq!(responses.session_of("r0", 0), None);
-        assert_eq!(responses.session_of("r1", MEMORY - 1), Some("p-1"));
-        assert_eq!(responses.session_of("r1", MEMORY), None);
+        assert_eq!(session_of(&responses, "r0", 0), None);
+        assert_eq!(session_of(&responses, "r1", MEMORY - 1), Some("p-1"));
+        assert_eq!(session_of(&responses, "r1", MEMORY), None);
     }
 
     #[test]
     fn what_was_stored_comes_back() {
         let stored = vec![(1, answer(7, 20)), (0, answer(6, 10)), (99, answer(5, 9))];
         let mut responses = Responses::restore(stored, 15);
-        assert_eq!(responses.session_of("r6", 15), Some("p-6"));
-        assert_eq!(responses.session_of("r7", 15 + MEMORY), None, "the future counts as now");
+        assert_eq!(session_of(&responses, "r6", 15), Some("p-6"));
+        assert_eq!(session_of(&responses, "r7", 15 + MEMORY), None, "the future counts as now");
         assert_eq!(responses.remember(answer(8, 21)), 2);
     }
 }

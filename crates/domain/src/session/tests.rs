@@ -1,6 +1,8 @@
+use std::borrow::Cow;
+
 use proptest::prelude::*;
 
-use super::messages::{AddKey, Bind, Describe, Prove, Renew, SessionMessage};
+use super::messages::{AddKey, Bind, Describe, Prove, Renew, SessionMessage, SetTier};
 use super::*;
 use crate::entry::{INTERRUPTED, tests::entry};
 use crate::fingerprint::Fingerprint;
@@ -8,6 +10,9 @@ use crate::gateway_key::mint;
 use crate::identifiers::UserId;
 use crate::journal::CROWDED;
 use crate::month::Counted;
+use crate::secret::Secret;
+use crate::tier::Tier;
+use crate::upstreams::DEFAULT;
 use crate::window::MINUTE;
 
 const LIMITS: Limits<'_> = limits(3, 2);
@@ -16,9 +21,30 @@ const LIMITS: Limits<'_> = limits(3, 2);
 pub(super) static FREE: TierRules =
     TierRules { is_required: false, grace: 0, prices: BTreeMap::new() };
 
+/// One upstream, and everybody's.
+pub(super) static ONE: &[Upstream] = &[node(DEFAULT, Vec::new())];
+
+pub(super) const fn node(name: &'static str, tiers: Vec<Tier>) -> Upstream {
+    Upstream {
+        name: Cow::Borrowed(name),
+        url: Secret::new(String::new()),
+        token: None,
+        access: None,
+        slots: None,
+        tiers,
+    }
+}
+
 pub(super) const fn limits(per_minute: u32, in_flight: usize) -> Limits<'static> {
     let rate = Rate { limit: per_minute, window: MINUTE };
-    Limits { binding: UserBinding::Open, rate, in_flight, needs_token: false, rules: &FREE }
+    Limits {
+        binding: UserBinding::Open,
+        rate,
+        in_flight,
+        needs_token: false,
+        rules: &FREE,
+        upstreams: ONE,
+    }
 }
 
 pub(super) fn admit(request_id: &str) -> Admit {
@@ -175,7 +201,14 @@ fn the_window_comes_before_the_requests_in_flight() {
         Standing { limit: 3, remaining: 0, empty_in_ms: MINUTE, next_free_ms: 59_990, month: None };
     assert_eq!(
         admission,
-        Admission::Admitted(Permit { standing, session_key: None, binds: false, token: None })
+        Admission::Admitted(Permit {
+            standing,
+            session_key: None,
+            binds: false,
+            token: None,
+            upstream: DEFAULT.to_owned(),
+            tier: None,
+        })
     );
     let full = Some(Reason::RateLimited { retry_after_ms: 59_990 });
     assert_eq!(reason(&session.admit(admit("e"), LIMITS, 10).0), full);
@@ -286,6 +319,76 @@ fn the_operator_blocks_and_empties_the_window() {
     }
 }
 
+fn answer_of(upstream: &str) -> Remember {
+    let (response_id, session_key) = ("r1".to_owned(), "p-1".to_owned());
+    Remember { response_id, session_key, upstream: upstream.to_owned() }
+}
+
+fn assign(upstream: Option<&str>) -> Repair {
+    Repair::Assign { upstream: upstream.map(str::to_owned) }
+}
+
+#[test]
+fn a_permit_names_the_upstream_that_is_the_users_now() {
+    let upstreams =
+        [node(DEFAULT, Vec::new()), node("studio", vec![Tier::Tier3]), node("attic", Vec::new())];
+    let limits = Limits { upstreams: &upstreams, ..limits(9, 9) };
+    let (mut session, mut disk) = (Session::restore(Stored::default(), 0).0, Disk::default());
+    let goes_to = |session: &mut Session, id: &str| {
+        // Nobody but the user has a tier's upstream.
+        let message = Admit { shown: with_bearer("sk-1"), ..admit(id) };
+        match session.admit(message, limits, 0).0 {
+            Admission::Admitted(permit) => (permit.upstream, permit.tier),
+            other => panic!("{other:?}"),
+        }
+    };
+    let name = |name: &str, tier| (name.to_owned(), tier);
+    disk.apply(session.bind(Fingerprint::of("sk-1")).1);
+    assert_eq!(goes_to(&mut session, "a"), name(DEFAULT, None));
+    let tier = Some(Tier::Tier3);
+    disk.apply(session.set_tier(&SetTier { tier }, 0).1);
+    assert_eq!(goes_to(&mut session, "b"), name("studio", tier));
+    let (is_changed, changes) = session.repair(&assign(Some("attic")), 0);
+    assert!(is_changed);
+    disk.apply(changes);
+    assert_eq!(goes_to(&mut session, "c"), name("attic", tier));
+    assert_eq!(goes_to(&mut disk.restart(0), "c"), name("attic", tier));
+    assert!(session.repair(&assign(None), 0).0);
+    assert_eq!(goes_to(&mut session, "d"), name("studio", tier));
+}
+
+#[test]
+fn who_has_an_upstream_that_is_gone_is_sent_to_no_other() {
+    let asks = |session: &mut Session, upstreams: &[Upstream]| {
+        let (admission, changes) =
+            session.admit(admit("a"), Limits { upstreams, ..limits(9, 9) }, 0);
+        (reason(&admission), changes.len())
+    };
+    let mut session = Session::restore(Stored::default(), 0).0;
+    assert!(session.repair(&assign(Some("attic")), 0).0);
+    let gone = Reason::NoUpstream { is_own: true };
+    assert_eq!(asks(&mut session, ONE), (Some(gone), 1), "a row for the operator");
+    assert!(session.repair(&assign(None), 0).0);
+    let nothing = Reason::NoUpstream { is_own: false };
+    assert_eq!(asks(&mut session, &[]), (Some(nothing), 0), "nor a row for who is nobody");
+    assert_eq!(asks(&mut session, ONE).0, None, "nothing was taken");
+}
+
+#[test]
+fn an_answer_is_continued_at_its_own_upstream_only() {
+    let upstreams = [node(DEFAULT, Vec::new()), node("attic", Vec::new())];
+    let limits = Limits { upstreams: &upstreams, ..limits(9, 9) };
+    let mut session = Session::restore(Stored::default(), 0).0;
+    session.remember(answer_of("attic"), 0);
+    let next = |session: &mut Session, id: &str| {
+        let message = Admit { previous_response_id: Some("r1".to_owned()), ..admit(id) };
+        reason(&session.admit(message, limits, 0).0)
+    };
+    assert_eq!(next(&mut session, "a"), Some(Reason::PreviousResponseElsewhere));
+    session.repair(&assign(Some("attic")), 0);
+    assert_eq!(next(&mut session, "b"), None);
+}
+
 #[test]
 fn an_answer_is_continued_by_its_own_user() {
     let mut session = Session::restore(Stored::default(), 0).0;
@@ -294,7 +397,7 @@ fn an_answer_is_continued_by_its_own_user() {
         reason(&session.admit(next("a"), LIMITS, 0).0),
         Some(Reason::PreviousResponseNotFound)
     );
-    let remember = Remember { response_id: "r1".to_owned(), session_key: "p-1".to_owned() };
+    let remember = answer_of(DEFAULT);
     let mut disk = Disk::default();
     disk.apply(session.remember(remember, 0).1);
     for mut session in [disk.restart(0), session] {
@@ -368,8 +471,8 @@ fn the_wire_format_is_pinned() {
     let renew = SessionMessage::Renew(Renew { request_id: "r1".to_owned() });
     assert_eq!(serde_json::to_string(&renew).unwrap(), r#"{"renew":{"request_id":"r1"}}"#);
 
-    let remember = Remember { response_id: "r1".to_owned(), session_key: "p-1".to_owned() };
-    let literal = r#"{"remember":{"response_id":"r1","session_key":"p-1"}}"#;
+    let remember = answer_of(DEFAULT);
+    let literal = r#"{"remember":{"response_id":"r1","session_key":"p-1","upstream":"default"}}"#;
     assert_eq!(serde_json::to_string(&SessionMessage::Remember(remember)).unwrap(), literal);
     let prove = SessionMessage::Prove(Prove(with_keys(&[0])));
     let literal = format!(r#"{{"prove":{{"keys":["{hash}"],"bearer":null}}}}"#);
@@ -390,6 +493,7 @@ fn the_wire_format_is_pinned() {
         (Repair::Unbind, r#"{"repair":"unbind"}"#),
         (Repair::Block { reason: None }, r#"{"repair":{"block":{"reason":null}}}"#),
         (Repair::Unblock, r#"{"repair":"unblock"}"#),
+        (Repair::Assign { upstream: None }, r#"{"repair":{"assign":{"upstream":null}}}"#),
         (
             Repair::RevokeKey { key_id: "1".to_owned() },
             r#"{"repair":{"revoke_key":{"key_id":"1"}}}"#,
@@ -400,9 +504,15 @@ fn the_wire_format_is_pinned() {
 
     let standing =
         Standing { limit: 3, remaining: 0, empty_in_ms: 9, next_free_ms: 8, month: None };
-    let admitted =
-        Admission::Admitted(Permit { standing, session_key: None, binds: false, token: None });
-    let literal = r#"{"admitted":{"standing":{"limit":3,"remaining":0,"empty_in_ms":9,"next_free_ms":8},"session_key":null,"binds":false,"token":null}}"#;
+    let admitted = Admission::Admitted(Permit {
+        standing,
+        session_key: None,
+        binds: false,
+        token: None,
+        upstream: DEFAULT.to_owned(),
+        tier: None,
+    });
+    let literal = r#"{"admitted":{"standing":{"limit":3,"remaining":0,"empty_in_ms":9,"next_free_ms":8},"session_key":null,"binds":false,"token":null,"upstream":"default","tier":null}}"#;
     assert_eq!(serde_json::to_string(&admitted).unwrap(), literal);
     let reason = Reason::RateLimited { retry_after_ms: 8 };
     let refused = Admission::Refused(Refusal { reason, standing: Some(standing) });

@@ -24,6 +24,9 @@ pub struct View {
     /// Why, in the operator's words.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub blocked_reason: Option<String>,
+    /// The upstream that the operator has chosen for the user, by its name.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub upstream: Option<String>,
     /// How the user proves to be who it is.
     pub binding: Binding,
     /// The sliding minute.
@@ -167,6 +170,7 @@ impl View {
         for key in &mut self.keys {
             key.last_used_ip_hash = None;
         }
+        self.upstream = None;
         self
     }
 }
@@ -199,6 +203,7 @@ impl Session {
             tier_until: held.and_then(|held| held.until).map(rfc3339),
             blocked: blocked.is_some(),
             blocked_reason: blocked.as_ref().and_then(|block| block.reason.clone()),
+            upstream: self.access.upstream.clone(),
             binding: self.access.binding(),
             window: WindowView {
                 limit: rate.limit,
