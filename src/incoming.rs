@@ -102,6 +102,18 @@ impl Incoming {
         number.map(Some).ok_or_else(|| Error::InvalidQuery { problem: problem() })
     }
 
+    /// The same, of one that is `true` or `false`, which it is too where it isn't there.
+    ///
+    /// # Errors
+    /// [`Error::InvalidQuery`] where it is something else.
+    pub fn asked_flag(&self, name: &str) -> Result<bool, Error> {
+        match self.asked(name).as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Error::InvalidQuery { problem: format!("`{name}` is true or false.") }),
+        }
+    }
+
     /// Notes what an operator's action is about.
     pub fn is_about(&self, text: &str) {
         let _ = self.about.set(text.to_owned());

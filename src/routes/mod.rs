@@ -21,6 +21,8 @@ mod office;
 #[cfg(feature = "office")]
 mod onboarding_codex;
 #[cfg(feature = "office")]
+mod openapi;
+#[cfg(feature = "office")]
 mod operator;
 #[cfg(feature = "office")]
 mod operator_access;

@@ -7,7 +7,7 @@ use web_sys::Response;
 use super::operator_access::{self, Operator};
 use super::operator_actions::{self, Action};
 use super::{
-    Access, GET, Handler, Named, Route, codes, export, me, onboarding_codex, operator,
+    Access, GET, Handler, Named, Route, codes, export, me, onboarding_codex, openapi, operator,
     operator_session, overview, ready, records, roster, stripe, upgrade, users,
 };
 use crate::context::Context;
@@ -35,6 +35,7 @@ pub enum Task {
     ResolveNote,
     ListActions,
     Export,
+    Describe,
     ShowUser,
     ForgetCodexOf,
     MintKey,
@@ -105,6 +106,7 @@ pub const ROUTES: &[Route] = &[
     row(POST, "/operator/api/notes/resolve", Access::Operator, Task::ResolveNote),
     row(GET, "/operator/api/actions", Access::Operator, Task::ListActions),
     row(GET, "/operator/api/export", Access::Operator, Task::Export),
+    row(GET, "/operator/openapi.yaml", Access::Operator, Task::Describe),
     row(GET, "/operator/api/users", Access::Operator, Task::ListUsers),
     row(GET, "/operator/api/users/:user_id", Access::Operator, Task::ShowUser),
     row(DELETE, "/operator/api/users/:user_id/codex", Access::Operator, Task::ForgetCodexOf),
@@ -176,6 +178,7 @@ async fn respond(
         Task::ListNotes => records::notes(incoming, context).await,
         Task::ResolveNote => records::resolve(incoming, context).await,
         Task::ListActions => records::actions(incoming, context).await,
+        Task::Describe => Ok(openapi::answer(incoming)),
         Task::Export => export::answer(incoming, context).await,
         Task::ShowUser => me::show(incoming, context, user_id).await,
         Task::ForgetCodexOf => {

@@ -59,12 +59,12 @@ struct Terms {
 ///    becomes of D1; sending the list again makes up for it.
 ///
 /// # Errors
-/// [`Error::InvalidRoster`], [`Error::RequestTooLarge`]; [`Error::RosterUnfinished`] where an object
+/// [`Error::InvalidQuery`], [`Error::InvalidRoster`], [`Error::RequestTooLarge`]; [`Error::RosterUnfinished`] where an object
 /// can't be reached, and with it the codes are lost that others gave.
 pub async fn import(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
     let namesakes = roster::parse(&body::read(incoming, MOST_BYTES).await?, decompose)?;
     let expires_at = incoming.arrived + DEFAULT_TTL_SECONDS * 1_000;
-    let reissue = incoming.asked("reissue").is_some_and(|value| value == "true");
+    let reissue = incoming.asked_flag("reissue")?;
     let terms = Terms { expires_at, reissue };
     let seated = stream::iter(namesakes).map(|people| seat_in_order(context, people, terms));
     let seated: Result<Vec<_>, _> = seated.buffer_unordered(AT_ONCE).try_collect().await;

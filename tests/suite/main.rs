@@ -34,6 +34,7 @@ mod matrix;
 mod measures;
 mod mirror;
 mod onboarding;
+mod openapi;
 mod openclaw;
 mod openclaw_bodies;
 mod openclaw_conversations;
@@ -105,6 +106,7 @@ fn main() -> ExitCode {
         tiers::tests(),
         daily::tests(),
         room::tests(),
+        openapi::tests(),
         mirror::tests(),
         quota::tests(),
         openclaw::tests(),

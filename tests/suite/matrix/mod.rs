@@ -14,6 +14,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use self::people::{CHANGING, People, Shows};
+pub use self::table::routes;
 use self::table::{CREDENTIALS, Combination, OPERATOR, Table};
 use crate::answer::{Answer, answer};
 use crate::runner::Test;
