@@ -8,6 +8,7 @@ use gateway_tests::openclaw::TOKEN;
 use gateway_tests::script::chat_request;
 use gateway_tests::{Gateway, Options, Script, Seen, Upstream, wait_for};
 use reqwest::{Method, RequestBuilder};
+use rusqlite::Connection;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -25,6 +26,7 @@ pub fn tests() -> Vec<Test> {
         each_node_is_shown_its_own_credentials_alone,
         a_node_that_is_gone_fails_its_own_users_only,
         an_answer_is_continued_at_its_own_node_only,
+        an_answer_that_an_earlier_version_kept_is_the_defaults,
         a_full_node_holds_up_nobody_elsewhere,
         a_higher_tier_is_served_ahead_and_starves_nobody,
         ready_speaks_of_all_nodes_and_names_none,
@@ -332,6 +334,36 @@ async fn an_answer_is_continued_at_its_own_node_only() {
         ada.post("/v1/chat/completions", &body).await.is(200);
     }
     assert_eq!(sessions(&nodes.default).last(), sessions(&nodes.attic).last());
+}
+
+/// Takes the objects' tables back to the version before answers had an upstream.
+fn forget_upstreams_of_answers(gateway: &Gateway) {
+    let folder = gateway.state().join("do/organized-gateway-UserSession");
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let objects = files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sqlite"))
+        .filter(|path| path.file_stem().is_some_and(|stem| stem != "metadata"));
+    let before = "alter table responses drop column upstream;
+        update meta set value = 2 where name = 'schema_version';";
+    let changed =
+        objects.map(|path| Connection::open(path).unwrap().execute_batch(before).unwrap());
+    assert_eq!(changed.count(), 1);
+}
+
+async fn an_answer_that_an_earlier_version_kept_is_the_defaults() {
+    let nodes = Nodes::start().await;
+    let gateway = agents(&nodes).await;
+    let ada = Person::new(&gateway, "ada").await;
+    nodes.default.place("/v1/responses", Script::json(200, &json!({ "id": "resp_1" })));
+    ada.post("/v1/responses", &json!({ "input": "hi" })).await.is(200);
+    gateway.stop();
+    forget_upstreams_of_answers(&gateway);
+    gateway.restart().await;
+    let next = json!({ "input": "hi", "previous_response_id": "resp_1" });
+    ada.post("/v1/responses", &next).await.is(200);
+    give(&gateway, &ada.user, Some("studio")).await;
+    ada.post("/v1/responses", &next).await.refuses(400, "previous_response_not_found");
+    assert_eq!(nodes.seen(), [2, 0, 0]);
 }
 
 /// Waits until so many questions and farewells were said to a node's queue.
