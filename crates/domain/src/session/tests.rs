@@ -1,15 +1,17 @@
+mod disk;
+
 use std::borrow::Cow;
 
 use proptest::prelude::*;
 
-use super::messages::{AddKey, Bind, Describe, Prove, Renew, SessionMessage, SetTier};
+pub(super) use self::disk::Disk;
+use super::messages::{AddKey, Bind, Describe, Prove, Renew, SessionMessage};
 use super::*;
 use crate::entry::{INTERRUPTED, tests::entry};
 use crate::fingerprint::Fingerprint;
 use crate::gateway_key::mint;
 use crate::identifiers::UserId;
 use crate::journal::CROWDED;
-use crate::month::Counted;
 use crate::secret::Secret;
 use crate::tier::Tier;
 use crate::upstreams::DEFAULT;
@@ -78,114 +80,6 @@ pub(super) fn reason(admission: &Admission) -> Option<Reason> {
         Admission::Admitted(_) => None,
         Admission::Refused(refusal) => Some(refusal.reason.clone()),
         Admission::Unproven => panic!("it is not vouched for"),
-    }
-}
-
-/// A storage in miniature: what the changes leave behind.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Disk {
-    rows: BTreeMap<i64, (StoredRow, Entry)>,
-    pub(super) stored: Stored,
-}
-
-impl Disk {
-    pub(super) fn apply(&mut self, changes: Vec<Change>) {
-        for change in changes {
-            match change {
-                Change::Open { slot, admitted_at, lease_until, entry } => {
-                    let request_id = entry.request_id.clone();
-                    let state = RowState::Open { request_id, lease_until };
-                    let row =
-                        StoredRow { slot, admitted_at: Some(admitted_at), state, counted: None };
-                    self.rows.insert(slot, (row, *entry));
-                }
-                Change::Close { slot, position, outcome } => {
-                    let (row, entry) = self.rows.get_mut(&slot).unwrap();
-                    assert!(matches!(row.state, RowState::Open { .. }), "settled twice");
-                    row.state = RowState::Settled(position);
-                    if let Some(outcome) = outcome {
-                        entry.outcome = outcome;
-                    }
-                }
-                Change::Refuse { slot, position, entry } => {
-                    let state = RowState::Settled(position);
-                    let row = StoredRow { slot, admitted_at: None, state, counted: None };
-                    self.rows.insert(slot, (row, *entry));
-                }
-                Change::Renew { slot, lease_until: until } => {
-                    let (row, _) = self.rows.get_mut(&slot).unwrap();
-                    let RowState::Open { lease_until, .. } = &mut row.state else {
-                        panic!("renewed after the end")
-                    };
-                    *lease_until = until;
-                }
-                Change::GiveUp(slots) => self.rows.retain(|slot, _| !slots.contains(slot)),
-                Change::MoveBack(step) => self.change_times(|time| time - step, |end| end - step),
-                Change::NotAfter(now) => {
-                    self.change_times(|time| time.min(now), |end| end.min(now + LEASE));
-                }
-                Change::Flushed(arrived) => self.stored.flushed = arrived,
-                Change::Remember(slot, answer) => self.stored.responses.push((slot, answer)),
-                Change::Access(access) => self.stored.access = *access,
-                Change::Codex(codex) => self.stored.codex = *codex,
-                Change::Tier(tier) => self.stored.tier = *tier,
-                Change::Mirror(mirror) => self.stored.mirror = *mirror,
-                Change::Projects(projects) => self.stored.projects = *projects,
-                Change::ResetWindow(now) => {
-                    self.change_times(|t| if t > now - MINUTE { t - MINUTE } else { t }, |end| end);
-                }
-            }
-        }
-    }
-
-    pub(super) fn restart(&mut self, now: Millis) -> Session {
-        let rows = self.rows.values().map(|(row, entry)| self.loaded(row, entry)).collect();
-        let slots = self.rows.keys().max().copied().unwrap_or(0);
-        let stored = Stored { slots, rows, ..self.stored.clone() };
-        let (session, changes) = Session::restore(stored, now);
-        self.apply(changes);
-        session
-    }
-
-    /// A row as the storage reads it.
-    fn loaded(&self, row: &StoredRow, entry: &Entry) -> StoredRow {
-        let tokens = match row.state {
-            RowState::Settled(position) if position <= self.stored.flushed.position => None,
-            _ if entry.outcome.gives_back => None,
-            RowState::Settled(_) => Some(entry.outcome.tokens_est),
-            RowState::Open { .. } => Some(0),
-        };
-        let counted = entry.month.zip(tokens).map(|(month, tokens)| Counted { month, tokens });
-        StoredRow { counted, ..row.clone() }
-    }
-
-    /// Changes every stored time: of admissions and answers, and of the ends of leases.
-    fn change_times(&mut self, time: impl Fn(Millis) -> Millis, end: impl Fn(Millis) -> Millis) {
-        for (row, _) in self.rows.values_mut() {
-            row.admitted_at = row.admitted_at.map(&time);
-            if let RowState::Open { lease_until, .. } = &mut row.state {
-                *lease_until = end(*lease_until);
-            }
-        }
-        for (_, answer) in &mut self.stored.responses {
-            answer.at = time(answer.at);
-        }
-    }
-
-    /// What a flush would send: the rows after `flushed`, in their order.
-    pub(super) fn pending(&self, flushed: i64) -> Vec<(i64, Entry)> {
-        let mut rows: Vec<_> = self
-            .rows
-            .values()
-            .filter_map(|(row, entry)| match row.state {
-                RowState::Settled(position) if position > flushed => {
-                    Some((position, entry.clone()))
-                }
-                _ => None,
-            })
-            .collect();
-        rows.sort_by_key(|(position, _)| *position);
-        rows
     }
 }
 
@@ -319,74 +213,9 @@ fn the_operator_blocks_and_empties_the_window() {
     }
 }
 
-fn answer_of(upstream: &str) -> Remember {
+pub(super) fn answer_of(upstream: &str) -> Remember {
     let (response_id, session_key) = ("r1".to_owned(), "p-1".to_owned());
     Remember { response_id, session_key, upstream: upstream.to_owned() }
-}
-
-fn assign(upstream: Option<&str>) -> Repair {
-    Repair::Assign { upstream: upstream.map(str::to_owned) }
-}
-
-#[test]
-fn a_permit_names_the_upstream_that_is_the_users_now() {
-    let upstreams =
-        [node(DEFAULT, Vec::new()), node("studio", vec![Tier::Tier3]), node("attic", Vec::new())];
-    let limits = Limits { upstreams: &upstreams, ..limits(9, 9) };
-    let (mut session, mut disk) = (Session::restore(Stored::default(), 0).0, Disk::default());
-    let goes_to = |session: &mut Session, id: &str| {
-        // Nobody but the user has a tier's upstream.
-        let message = Admit { shown: with_bearer("sk-1"), ..admit(id) };
-        match session.admit(message, limits, 0).0 {
-            Admission::Admitted(permit) => (permit.upstream, permit.tier),
-            other => panic!("{other:?}"),
-        }
-    };
-    let name = |name: &str, tier| (name.to_owned(), tier);
-    disk.apply(session.bind(Fingerprint::of("sk-1")).1);
-    assert_eq!(goes_to(&mut session, "a"), name(DEFAULT, None));
-    let tier = Some(Tier::Tier3);
-    disk.apply(session.set_tier(&SetTier { tier }, 0).1);
-    assert_eq!(goes_to(&mut session, "b"), name("studio", tier));
-    let (is_changed, changes) = session.repair(&assign(Some("attic")), 0);
-    assert!(is_changed);
-    disk.apply(changes);
-    assert_eq!(goes_to(&mut session, "c"), name("attic", tier));
-    assert_eq!(goes_to(&mut disk.restart(0), "c"), name("attic", tier));
-    assert!(session.repair(&assign(None), 0).0);
-    assert_eq!(goes_to(&mut session, "d"), name("studio", tier));
-}
-
-#[test]
-fn who_has_an_upstream_that_is_gone_is_sent_to_no_other() {
-    let asks = |session: &mut Session, upstreams: &[Upstream]| {
-        let (admission, changes) =
-            session.admit(admit("a"), Limits { upstreams, ..limits(9, 9) }, 0);
-        (reason(&admission), changes.len())
-    };
-    let mut session = Session::restore(Stored::default(), 0).0;
-    assert!(session.repair(&assign(Some("attic")), 0).0);
-    let gone = Reason::NoUpstream { is_own: true };
-    assert_eq!(asks(&mut session, ONE), (Some(gone), 1), "a row for the operator");
-    assert!(session.repair(&assign(None), 0).0);
-    let nothing = Reason::NoUpstream { is_own: false };
-    assert_eq!(asks(&mut session, &[]), (Some(nothing), 0), "nor a row for who is nobody");
-    assert_eq!(asks(&mut session, ONE).0, None, "nothing was taken");
-}
-
-#[test]
-fn an_answer_is_continued_at_its_own_upstream_only() {
-    let upstreams = [node(DEFAULT, Vec::new()), node("attic", Vec::new())];
-    let limits = Limits { upstreams: &upstreams, ..limits(9, 9) };
-    let mut session = Session::restore(Stored::default(), 0).0;
-    session.remember(answer_of("attic"), 0);
-    let next = |session: &mut Session, id: &str| {
-        let message = Admit { previous_response_id: Some("r1".to_owned()), ..admit(id) };
-        reason(&session.admit(message, limits, 0).0)
-    };
-    assert_eq!(next(&mut session, "a"), Some(Reason::PreviousResponseElsewhere));
-    session.repair(&assign(Some("attic")), 0);
-    assert_eq!(next(&mut session, "b"), None);
 }
 
 #[test]

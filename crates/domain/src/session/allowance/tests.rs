@@ -6,10 +6,11 @@ use crate::fingerprint::Fingerprint;
 use crate::session::messages::{
     Admission, Admit, Reason, RemoveProject, Repair, SessionMessage, Settle, TellMonth,
 };
-use crate::session::tests::{Disk, FREE, admit, limits, reason, with_bearer};
-use crate::session::{LEASE, Limits, Proof, Stored};
+use crate::session::tests::{Disk, FREE, ONE, admit, answer_of, limits, node, reason, with_bearer};
+use crate::session::{LEASE, Limits, Proof, Session, Stored};
 use crate::settings::UserBinding;
 use crate::tier::{Purchases, Standing, Subscription, Tier, TierRules};
+use crate::upstreams::{DEFAULT, Upstream};
 
 const DAY: Millis = 86_400_000;
 
@@ -318,4 +319,69 @@ fn the_wire_format_is_pinned() {
     for wrong in ["{}", r#"{"tier":"gold"}"#, r#"{"tier":null,"until":7}"#, "[]"] {
         assert!(serde_json::from_str::<SetTier>(wrong).is_err(), "{wrong}");
     }
+}
+
+fn assign(upstream: Option<&str>) -> Repair {
+    Repair::Assign { upstream: upstream.map(str::to_owned) }
+}
+
+#[test]
+fn a_permit_names_the_upstream_that_is_the_users_now() {
+    let upstreams =
+        [node(DEFAULT, Vec::new()), node("studio", vec![Tier::Tier3]), node("attic", Vec::new())];
+    let limits = Limits { upstreams: &upstreams, ..limits(9, 9) };
+    let (mut session, mut disk) = (Session::restore(Stored::default(), 0).0, Disk::default());
+    let goes_to = |session: &mut Session, id: &str| {
+        // Nobody but the user has a tier's upstream.
+        let message = Admit { shown: with_bearer("sk-1"), ..admit(id) };
+        match session.admit(message, limits, 0).0 {
+            Admission::Admitted(permit) => (permit.upstream, permit.tier),
+            other => panic!("{other:?}"),
+        }
+    };
+    let name = |name: &str, tier| (name.to_owned(), tier);
+    disk.apply(session.bind(Fingerprint::of("sk-1")).1);
+    assert_eq!(goes_to(&mut session, "a"), name(DEFAULT, None));
+    let tier = Some(Tier::Tier3);
+    disk.apply(session.set_tier(&SetTier { tier }, 0).1);
+    assert_eq!(goes_to(&mut session, "b"), name("studio", tier));
+    let (is_changed, changes) = session.repair(&assign(Some("attic")), 0);
+    assert!(is_changed);
+    disk.apply(changes);
+    assert_eq!(goes_to(&mut session, "c"), name("attic", tier));
+    assert_eq!(goes_to(&mut disk.restart(0), "c"), name("attic", tier));
+    assert!(session.repair(&assign(None), 0).0);
+    assert_eq!(goes_to(&mut session, "d"), name("studio", tier));
+}
+
+#[test]
+fn who_has_an_upstream_that_is_gone_is_sent_to_no_other() {
+    let asks = |session: &mut Session, upstreams: &[Upstream]| {
+        let (admission, changes) =
+            session.admit(admit("a"), Limits { upstreams, ..limits(9, 9) }, 0);
+        (reason(&admission), changes.len())
+    };
+    let mut session = Session::restore(Stored::default(), 0).0;
+    assert!(session.repair(&assign(Some("attic")), 0).0);
+    let gone = Reason::NoUpstream { is_own: true };
+    assert_eq!(asks(&mut session, ONE), (Some(gone), 1), "a row for the operator");
+    assert!(session.repair(&assign(None), 0).0);
+    let nothing = Reason::NoUpstream { is_own: false };
+    assert_eq!(asks(&mut session, &[]), (Some(nothing), 0), "nor a row for who is nobody");
+    assert_eq!(asks(&mut session, ONE).0, None, "nothing was taken");
+}
+
+#[test]
+fn an_answer_is_continued_at_its_own_upstream_only() {
+    let upstreams = [node(DEFAULT, Vec::new()), node("attic", Vec::new())];
+    let limits = Limits { upstreams: &upstreams, ..limits(9, 9) };
+    let mut session = Session::restore(Stored::default(), 0).0;
+    session.remember(answer_of("attic"), 0);
+    let next = |session: &mut Session, id: &str| {
+        let message = Admit { previous_response_id: Some("r1".to_owned()), ..admit(id) };
+        reason(&session.admit(message, limits, 0).0)
+    };
+    assert_eq!(next(&mut session, "a"), Some(Reason::PreviousResponseElsewhere));
+    session.repair(&assign(Some("attic")), 0);
+    assert_eq!(next(&mut session, "b"), None);
 }
