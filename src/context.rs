@@ -7,7 +7,7 @@ use domain::settings::{SettingError, Settings};
 use futures::FutureExt;
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
-use worker::{D1Database, Env, ObjectNamespace};
+use worker::{D1Database, Env, Fetcher, ObjectNamespace};
 
 use crate::error::Error;
 
@@ -69,6 +69,14 @@ impl Context {
     /// Where there is no such binding.
     pub fn database(&self) -> worker::Result<D1Database> {
         self.env.d1("DB")
+    }
+
+    /// The files that the console is made of.
+    ///
+    /// # Errors
+    /// Where there is no such binding.
+    pub fn console(&self) -> worker::Result<Fetcher> {
+        self.env.assets("CONSOLE")
     }
 
     fn text(&self, name: &str) -> Option<String> {

@@ -10,7 +10,7 @@ const office = () => import("../build-office/index.js");
 
 const ofAgents = /^https?:\/\/[^/]+\/(?:v1|u|health)(?:[/?#]|$)/;
 
-export default class extends WorkerEntrypoint {
+class Gateway extends WorkerEntrypoint {
   async fetch(request) {
     const module = ofAgents.test(request.url) ? gateway : await office();
     return module.default.prototype.fetch.call(this, request);
@@ -19,6 +19,9 @@ export default class extends WorkerEntrypoint {
     return (await office()).default.prototype.scheduled.call(this, event);
   }
 }
+
+// Under a name too: `cargo xtask serve` goes to it directly, past the runtime's router of assets.
+export { Gateway as default, Gateway };
 
 export class UserSession extends DurableObject {
   #session;

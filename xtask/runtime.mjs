@@ -12,6 +12,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
+// The class of src/entry.mjs that answers requests.
+const ENTRYPOINT = "Gateway";
+
 const say = (event) => process.stdout.write(`${JSON.stringify(event)}\n`);
 
 let runtime;
@@ -133,8 +136,19 @@ async function serve(options) {
           d1Databases: Object.fromEntries(
             worker.databases.map(({ binding, database_id }) => [binding, database_id]),
           ),
+          assets: {
+            directory: worker.assets.directory,
+            binding: worker.assets.binding,
+            run_worker_first: true,
+            routerConfig: { has_user_worker: true },
+            assetConfig: {
+              html_handling: worker.assets.html_handling,
+              not_found_handling: worker.assets.not_found_handling,
+            },
+          },
           stripCfConnectingIp: false,
-          unsafeDirectSockets: [{ host: "127.0.0.1", port: options.port }],
+          // By name: the default one of a Worker with assets is behind Miniflare's router.
+          unsafeDirectSockets: [{ host: "127.0.0.1", port: options.port, entrypoint: ENTRYPOINT }],
         },
       ],
     }),
@@ -143,7 +157,7 @@ async function serve(options) {
   for (const { binding, migrations_dir } of worker.databases) {
     await migrate(await miniflare.getD1Database(binding), migrations_dir);
   }
-  const { origin } = await miniflare.unsafeGetDirectURL(worker.name);
+  const { origin } = await miniflare.unsafeGetDirectURL(worker.name, ENTRYPOINT);
   const health = await fetch(`${origin}/health`);
   if (health.status !== 200) {
     throw new Error(`GET /health answered ${health.status}: ${await health.text()}`);

@@ -7,6 +7,8 @@
 mod caller;
 #[cfg(feature = "office")]
 mod codes;
+#[cfg(feature = "office")]
+mod console;
 mod cors;
 #[cfg(feature = "office")]
 mod export;
@@ -161,9 +163,18 @@ pub async fn answer(request: Request, env: worker::Env, events: worker::Context)
     reply::set(&headers, "x-request-id", &incoming.request_id);
     // What an upstream sends is never a page of this origin.
     reply::set(&headers, "x-content-type-options", "nosniff");
-    reply::set(&headers, "content-security-policy", "sandbox");
+    reply::set(&headers, "content-security-policy", policy(&incoming.path));
     cors::decorate(&incoming, &context, &response);
     response
+}
+
+#[cfg(feature = "office")]
+use console::policy;
+
+/// What a browser may do with an answer: nothing.
+#[cfg(not(feature = "office"))]
+const fn policy(_path: &str) -> &'static str {
+    "sandbox"
 }
 
 async fn dispatch(incoming: &Incoming, context: &Context) -> Result<Response, Error> {

@@ -7,8 +7,8 @@ use web_sys::Response;
 use super::operator_access::{self, Operator};
 use super::operator_actions::{self, Action};
 use super::{
-    Access, GET, Handler, Named, Route, codes, export, me, onboarding_codex, openapi, operator,
-    operator_session, overview, ready, records, roster, stripe, upgrade, users,
+    Access, GET, Handler, Named, Route, codes, console, export, me, onboarding_codex, openapi,
+    operator, operator_session, overview, ready, records, roster, stripe, upgrade, users,
 };
 use crate::context::Context;
 use crate::error::Error;
@@ -36,6 +36,8 @@ pub enum Task {
     ListActions,
     Export,
     Describe,
+    ShowConsole,
+    ShowConsoleFile,
     ShowUser,
     ForgetCodexOf,
     MintKey,
@@ -98,6 +100,9 @@ pub const ROUTES: &[Route] = &[
     row(GET, "/onboarding/codex/device/:id", Access::User, Task::TellSignIn),
     row(GET, "/upgrade", Access::User, Task::Upgrade),
     row(POST, "/webhook/stripe", Access::Open, Task::HearStripe),
+    row(GET, "/operator", Access::Open, Task::ShowConsole),
+    row(GET, "/operator/", Access::Open, Task::ShowConsole),
+    row(GET, "/operator/assets/:id", Access::Open, Task::ShowConsoleFile),
     row(POST, "/operator/session", Access::Open, Task::SignIn),
     row(GET, "/operator/session", Access::Operator, Task::TellSession),
     row(DELETE, "/operator/session", Access::Operator, Task::SignOut),
@@ -172,6 +177,8 @@ async fn respond(
             let operator = named.operator.ok_or(Error::OperatorRequired)?;
             Ok(operator_session::tell(incoming, operator))
         }
+        Task::ShowConsole => console::show(incoming, context, console::PAGE).await,
+        Task::ShowConsoleFile => console::show(incoming, context, id).await,
         Task::SignOut => Ok(operator_session::end(incoming)),
         Task::Overview => overview::answer(incoming, context).await,
         Task::ListUsers => users::list(incoming, context).await,

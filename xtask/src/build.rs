@@ -1,4 +1,7 @@
-//! `cargo xtask build`: the Worker's Wasm, from the Rust sources to what workerd loads.
+//! `cargo xtask build`: the Worker's Wasm, from the Rust sources to what workerd loads, and the
+//! console's page.
+
+pub mod console;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -84,11 +87,12 @@ pub fn run(options: &Options) -> Result<()> {
     build(&progress, &toolchain, Variant::new(options.fault_injection))
 }
 
-/// Builds both modules, if an input has changed since the last time.
+/// Builds both modules and the console, if an input has changed since the last time.
 ///
 /// # Errors
 /// When the compiler refuses.
 pub fn build(progress: &Progress, toolchain: &WasmToolchain, variant: Variant) -> Result<()> {
+    console::build(progress)?;
     let inputs = inputs()?;
     Module::ALL
         .into_iter()

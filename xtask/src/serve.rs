@@ -71,6 +71,9 @@ pub fn run(options: Options) -> Result<()> {
                 bail!("{} is empty: leave --no-build out", folder.display());
             }
         }
+        if !build::console::page().exists() {
+            bail!("the console isn't built: leave --no-build out");
+        }
     } else {
         let toolchain = setup::for_build(&progress)?;
         build::build(&progress, &toolchain, variant)?;
@@ -179,6 +182,7 @@ fn banner(url: &str, state: &Path, upstream: &str, variables: &BTreeMap<String, 
         println!("  operator token  none, so nobody is the operator");
         return;
     };
+    println!("  console         {url}/operator");
     println!("  operator token  {token}");
     println!();
     println!("Mint a key for ada, then ask with it:");

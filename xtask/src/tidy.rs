@@ -64,7 +64,16 @@ fn the_rules_depend_on_nothing_of_workers() {
 #[test]
 fn only_the_context_reads_the_environment() {
     // The ways to ask an `Env` for something.
-    let readers = [".durable_object(", ".d1(", ".var(", ".secret(", ".kv(", ".bucket(", ".queue("];
+    let readers = [
+        ".durable_object(",
+        ".d1(",
+        ".var(",
+        ".secret(",
+        ".kv(",
+        ".bucket(",
+        ".queue(",
+        ".assets(",
+    ];
     for (path, text) in sources(&["src"]) {
         if path == Path::new("src/context.rs") || path.extension().is_some_and(|end| end != "rs") {
             continue;

@@ -22,6 +22,16 @@ pub struct Wrangler {
     pub databases: Vec<Database>,
     #[serde(default)]
     pub triggers: Triggers,
+    pub assets: Assets,
+}
+
+/// The static files, and the name under which the Worker finds them.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Assets {
+    pub directory: PathBuf,
+    pub binding: String,
+    pub html_handling: String,
+    pub not_found_handling: String,
 }
 
 /// A setting's value, which may be written as a TOML number or truth value too.
@@ -71,6 +81,7 @@ impl Wrangler {
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("can't read {}", path.display()))?;
         let mut wrangler = Self::parse(&text).context("wrangler.toml can't be understood")?;
+        wrangler.assets.directory = root.join(&wrangler.assets.directory);
         for database in &mut wrangler.databases {
             database.migrations_dir = root.join(&database.migrations_dir);
         }
@@ -116,6 +127,11 @@ mod tests {
             database_name = "gateway"
             database_id = "0000"
             migrations_dir = "migrations"
+            [assets]
+            directory = "build-console"
+            binding = "CONSOLE"
+            html_handling = "none"
+            not_found_handling = "none"
             "#,
         )
         .unwrap();
@@ -126,6 +142,7 @@ mod tests {
         assert_eq!(wrangler.compatibility_flags, ["enable_request_signal"]);
         assert_eq!(wrangler.durable_objects.bindings[0].class_name, "UserSession");
         assert_eq!(wrangler.databases[0].migrations_dir.to_str(), Some("migrations"));
+        assert_eq!(wrangler.assets.binding, "CONSOLE");
     }
 
     #[test]
