@@ -172,7 +172,7 @@ impl Question<'_> {
         // What the operator does is done to somebody who is nobody here.
         let user = shared::user("target");
         let named = if is_named_in_path { caller.unwrap_or("anonymous") } else { &user };
-        let mut path = path.replace("{user_id}", named);
+        let mut path = path.replace("{user_id}", named).replace("{file}", "console.js");
         if path.contains("{key_id}") {
             path = path.replace("{key_id}", &gateway.mint_key(&user).await.key_id);
         }
