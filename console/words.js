@@ -143,6 +143,9 @@ export const adviceOf = (code) => ERRORS[code]?.advice;
 /** The action of the user's page that may mend it. */
 export const actionOf = (code) => ERRORS[code]?.action;
 
+/** Whether it is a limit that was met. */
+export const isLimit = (status) => status === 429 || status === 402;
+
 /** Whether a request's outcome is an error. A client that left is none. */
 export const isError = ({ status }) => status !== 499 && (status < 200 || status >= 400);
 

@@ -37,6 +37,18 @@ export function PeoplePage({ members: { query = "", sort = "user_id" } }) {
       <div class="page-head">
         <h1 tabIndex={-1}>People</h1>
         <Query query={query} sort={sort} />
+        <select
+          class="sort"
+          aria-label="Sort by"
+          value={sort}
+          onChange={(event) => go(linkTo("people", { query, sort: event.currentTarget.value }), { replace: true })}
+        >
+          {COLUMNS.filter(([column]) => column).map(([column, words]) => (
+            <option key={column} value={column}>
+              {words}
+            </option>
+          ))}
+        </select>
       </div>
       {problem && <p class="strip is-warning">{problem.message}</p>}
       {answer && answer.users.length === 0 && (

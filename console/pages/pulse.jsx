@@ -2,16 +2,16 @@
 import { count, duration, plural } from "../numbers.js";
 import { StateShape } from "../parts/icons.jsx";
 import { Ago } from "../time.jsx";
-import { titleOf } from "../words.js";
+import { isLimit, titleOf } from "../words.js";
 
 const PERCENTILES = { p50: "half", p90: "9 of 10", p99: "99 of 100" };
 
 export function Latency({ lately: { latency_ms: whole, ttfb_ms: first } }) {
   return (
     <section class="card" aria-label="How long answers take">
-      <h3>
+      <h2>
         How long answers take <span class="is-quiet">last 5 min</span>
-      </h3>
+      </h2>
       {whole || first ? (
         <table class="latency">
           <thead>
@@ -51,9 +51,9 @@ export function Errors({ lately: { errors } }) {
   const most = Math.max(1, ...errors.map(({ requests }) => requests));
   return (
     <section class="card" aria-label="What fails">
-      <h3>
+      <h2>
         What fails <span class="is-quiet">last 5 min</span>
-      </h3>
+      </h2>
       {errors.length === 0 ? (
         <p class="is-fine">
           <StateShape state="well" /> Nothing.
@@ -65,9 +65,10 @@ export function Errors({ lately: { errors } }) {
               <span class="error-title">{titleOf(status, code)}</span>
               <b class="error-count">{count(requests)}</b>
               <span class="error-detail">
-                {status} {code} · {plural(users, "person", "people")}
+                {status}
+                {code && ` ${code}`} · {plural(users, "person", "people")}
               </span>
-              <meter class="error-meter" min="0" max={most} value={requests} aria-hidden="true" />
+              <meter class={`error-meter ${isLimit(status) ? "is-limited" : ""}`} min="0" max={most} value={requests} aria-hidden="true" />
             </li>
           ))}
         </ul>
@@ -79,7 +80,7 @@ export function Errors({ lately: { errors } }) {
 export function Upstreams({ upstreams }) {
   return (
     <section class="card" aria-label="Upstreams">
-      <h3>{upstreams.length === 1 ? "Upstream" : "Upstreams"}</h3>
+      <h2>{upstreams.length === 1 ? "Upstream" : "Upstreams"}</h2>
       {upstreams.length === 0 && <p class="is-quiet">Nothing has been heard of one yet.</p>}
       <ul class="upstreams">
         {upstreams.map((upstream) => (

@@ -20,7 +20,7 @@ export function RecordPage() {
 export function Record({ userId, renewed }) {
   return (
     <section class="card">
-      <h3>Record</h3>
+      <h2>Record</h2>
       <Actions path={`/actions?user_id=${part(userId)}`} renewed={renewed} isOfOne />
     </section>
   );

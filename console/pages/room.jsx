@@ -15,7 +15,7 @@ const REQUESTS = [
   {
     label: "limited",
     name: "limited",
-    color: "--limited",
+    color: "--plot-limited",
     value: ({ limited, failed }) => limited + failed,
     own: ({ limited }) => limited,
   },

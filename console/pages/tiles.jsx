@@ -60,18 +60,20 @@ function Tile({ user, isStop, onFocus }) {
           class={`tile is-${state}`}
           href={userLink(id)}
           tabIndex={isStop ? 0 : -1}
-          aria-label={`${id}${name ? `, ${name}` : ""}: ${STATES[state]}. ${reason}`}
           onFocus={onFocus}
           data-user={id}
           data-state={state}
         >
           <StateShape state={state} />
           <b class="tile-id">{id}</b>
-          <span class="tile-why">
+          <span class="unseen">
+            {name && `, ${name}`}: {STATES[state]}. {reason}
+          </span>
+          <span class="tile-why" aria-hidden="true">
             <InShort user={user} />
           </span>
-          <span class="tile-peek">
-            {name && <b>{name}</b>}
+          <span class="tile-peek" aria-hidden="true">
+            <b>{name ? `${id}, ${name}` : id}</b>
             {reason}
           </span>
         </a>

@@ -14,7 +14,7 @@ function Do({ act, kind, children, ...more }) {
 export function Access({ user: { binding, keys }, act }) {
   return (
     <section class="card">
-      <h3>Proof</h3>
+      <h2>Proof</h2>
       <p>
         {BINDINGS[binding] ?? binding}.
       </p>
@@ -55,7 +55,7 @@ export function Access({ user: { binding, keys }, act }) {
 export function Plan({ user: { tier, tier_since: since, tier_until: until, projects }, act }) {
   return (
     <section class="card">
-      <h3>Plan</h3>
+      <h2>Plan</h2>
       <p>
         <b>{tierInWords(tier)}</b>
         {since && <span class="is-quiet"> since {dayOf(since)}</span>}
@@ -87,7 +87,7 @@ export function Plan({ user: { tier, tier_since: since, tier_until: until, proje
 export function Codex({ codex: { state, expires_at: end }, act }) {
   return (
     <section class="card">
-      <h3>Codex sign-in</h3>
+      <h2>Codex sign-in</h2>
       <p>
         {CODEX_STATES[state] ?? state}
         {end && <span class="is-quiet"> (until {momentOf(end)})</span>}
@@ -107,7 +107,7 @@ export function Upstream({ user: { upstream = null }, upstreams, act }) {
   if (upstreams.length < 2 && !upstream) return null;
   return (
     <section class="card">
-      <h3>Upstream</h3>
+      <h2>Upstream</h2>
       <p>{upstream ? <b>{upstream}</b> : "The default one"}</p>
       <div class="buttons">
         <Do act={act} kind="upstream">
@@ -123,7 +123,7 @@ export function Ledger({ outbox, act }) {
   const { depth, oldest_ms: oldest } = outbox;
   return (
     <section class="card">
-      <h3>On the way to the database</h3>
+      <h2>On the way to the database</h2>
       <p>
         {depth === 0 ? "Nothing waits." : `${plural(depth, "row")}, the oldest for ${span(oldest)}.`}
       </p>
@@ -141,7 +141,7 @@ export function Ledger({ outbox, act }) {
 export function Danger({ user: { blocked }, act }) {
   return (
     <section class="card is-danger">
-      <h3>Last resort</h3>
+      <h2>Last resort</h2>
       <div class="buttons">
         {blocked ? (
           <Do act={act} kind="unblock">

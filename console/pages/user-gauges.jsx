@@ -8,7 +8,12 @@ export function Window({ window: { limit, used, next_free_ms: wait }, at, act })
   const isFull = used >= limit && wait > 0;
   return (
     <section class="card gauge">
-      <h3>This minute</h3>
+      <div class="card-head">
+        <h2>This minute</h2>
+        <button type="button" class="button" onClick={() => act({ kind: "reset" })}>
+          Empty it
+        </button>
+      </div>
       <p class="gauge-number">
         <b>{count(used)}</b> of {count(limit)}
       </p>
@@ -18,9 +23,6 @@ export function Window({ window: { limit, used, next_free_ms: wait }, at, act })
           ? `Full. The next is let in in ${(left / 1000).toFixed(left < 10_000 ? 1 : 0)} s.`
           : `${plural(Math.max(0, limit - used), "more", "more")} at once.`}
       </p>
-      <button type="button" class="button" onClick={() => act({ kind: "reset" })}>
-        Empty the minute
-      </button>
     </section>
   );
 }
@@ -41,7 +43,9 @@ function useCountdown(end) {
 export function Running({ inFlight }) {
   return (
     <section class="card gauge">
-      <h3>Running now</h3>
+      <div class="card-head">
+        <h2>Running now</h2>
+      </div>
       <p class="gauge-number">
         <b>{count(inFlight)}</b> {inFlight === 1 ? "request" : "requests"}
       </p>
@@ -53,9 +57,11 @@ export function Running({ inFlight }) {
 export function Month({ month: { month, requests, limit, tokens } }) {
   return (
     <section class="card gauge">
-      <h3>
-        This month <span class="is-quiet">{month}</span>
-      </h3>
+      <div class="card-head">
+        <h2>
+          This month <span class="is-quiet">{month}</span>
+        </h2>
+      </div>
       <p class="gauge-number">
         <b>{count(requests)}</b> {limit === null ? "requests" : `of ${count(limit)}`}
       </p>

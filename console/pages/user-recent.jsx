@@ -3,12 +3,12 @@ import { useState } from "preact/hooks";
 import { compact, duration } from "../numbers.js";
 import { StateShape } from "../parts/icons.jsx";
 import { clockOf, momentOf } from "../time.jsx";
-import { isError, titleOf } from "../words.js";
+import { isError, isLimit, titleOf } from "../words.js";
 
 const FILTERS = {
   all: ["All", () => true],
   errors: ["Errors", isError],
-  limits: ["Limits", ({ status }) => status === 429 || status === 402],
+  limits: ["Limits", ({ status }) => isLimit(status)],
 };
 
 export function Recent({ recent }) {
@@ -17,9 +17,9 @@ export function Recent({ recent }) {
   return (
     <section class="card">
       <div class="card-head">
-        <h3>
+        <h2>
           Last requests <span class="is-quiet">{recent.length}</span>
-        </h3>
+        </h2>
         <div class="segments" role="group" aria-label="Show">
           {Object.entries(FILTERS).map(([name, [words, belongs]]) => (
             <button type="button" key={name} aria-pressed={filter === name} onClick={() => setFilter(name)}>
@@ -82,7 +82,7 @@ function Row({ request_id: id, endpoint, status, error_code: code, latency_ms: t
 }
 
 function shapeOf(status) {
-  if (status === 429 || status === 402) return "limited";
+  if (isLimit(status)) return "limited";
   if (status === 499) return "quiet";
   return status >= 200 && status < 400 ? "working" : "failing";
 }

@@ -1,11 +1,11 @@
 // Why it doesn't work, in words, and what mends it, as a button.
-import { Ago } from "../time.jsx";
 import { StateShape } from "../parts/icons.jsx";
-import { actionOf, adviceOf, isError, titleOf } from "../words.js";
+import { Ago, gatewayNow } from "../time.jsx";
+import { NEEDS_HELP, actionOf, adviceOf, isError, isLimit, titleOf } from "../words.js";
 import { BUTTONS } from "./user-actions.jsx";
 
-export function Verdict({ user, seat, act }) {
-  const { state, reason, code, at } = judge(user, seat);
+export function Verdict({ standing, act }) {
+  const { state, reason, code, at } = standing;
   const action = actionOf(code);
   const advice = adviceOf(code);
   return (
@@ -30,25 +30,32 @@ export function Verdict({ user, seat, act }) {
   );
 }
 
-/** The object knows more than the database, and earlier; the words are the database's where it has any. */
-function judge(user, seat) {
+/** How long a limit that was met says how it stands, in ms; as the room has it. */
+const LIMITED_FOR = 60_000;
+
+/**
+ * How it stands: `{state, reason, code, at}`. The object knows more than the database, and earlier; the
+ * words are the room's where it has come to the same.
+ */
+export function judge(user, seat) {
   const [newest] = user.recent;
   const at = newest?.created_at;
   if (user.blocked) {
     const why = user.blocked_reason ? `: ${user.blocked_reason}` : ", without a reason";
     return { state: "blocked", reason: `Blocked${why}.`, code: "user_blocked", at };
   }
-  const error = newest && isError(newest) ? newest : null;
-  if (!error) {
-    const { state = "quiet", reason = "No request has been seen lately." } = seat ?? {};
-    // What the database calls a failure may have been mended since.
-    if (state === "failing" || state === "limited") {
-      return newest ? { state: "working", reason: "The newest request was answered.", at } : { state, reason };
-    }
-    return { state, reason, at };
+  const of = (state, { status, error_code: code }) => {
+    const reason = seat?.state === state ? seat.reason : `${titleOf(status, code)}.`;
+    return { state, reason, code, at };
+  };
+  if (newest && isError(newest) && !isLimit(newest.status)) return of("failing", newest);
+  const began = gatewayNow() - LIMITED_FOR;
+  const limit = user.recent.find(({ status, created_at: came }) => isLimit(status) && Date.parse(came) > began);
+  if (limit) return of("limited", limit);
+  if (!newest) return { state: "never_seen", reason: "No request has come yet. Has the kit been run?" };
+  if (seat && !NEEDS_HELP.includes(seat.state) && seat.state !== "blocked") {
+    return { state: seat.state, reason: seat.reason, at };
   }
-  const state = error.status === 429 || error.status === 402 ? "limited" : "failing";
-  const agrees = seat?.state === state;
-  const title = `${titleOf(error.status, error.error_code)}.`;
-  return { state, reason: agrees ? seat.reason : title, code: error.error_code, at };
+  // What the room calls a failure was mended since.
+  return { state: "working", reason: "The newest request was answered.", at };
 }

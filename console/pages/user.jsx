@@ -13,7 +13,7 @@ import { Access, Codex, Danger, Ledger, Plan, Upstream } from "./user-facts.jsx"
 import { Month, Running, Window } from "./user-gauges.jsx";
 import { Recent } from "./user-recent.jsx";
 import { Record } from "./record.jsx";
-import { Verdict } from "./user-verdict.jsx";
+import { judge, Verdict } from "./user-verdict.jsx";
 
 const PERIOD = 2000;
 
@@ -27,7 +27,8 @@ export function UserPage({ userId }) {
   const seat = overview?.users.find(({ user_id: id }) => id === userId);
   const entry = listed?.users.find(({ user_id: id }) => id === userId);
   const name = entry?.name ?? seat?.name;
-  const state = user?.blocked ? "blocked" : seat?.state;
+  const standing = user && judge(user, seat);
+  const state = standing?.state ?? seat?.state;
 
   const done = (outcome) => {
     setAction(null);
@@ -57,9 +58,9 @@ export function UserPage({ userId }) {
       )}
       {user ? (
         <div class="user-grid">
-          <Verdict user={user} seat={seat} act={setAction} />
+          <Verdict standing={standing} act={setAction} />
           <div class="gauges">
-            <Window key={at} window={user.window} at={at} act={setAction} />
+            <Window window={user.window} at={at} act={setAction} />
             <Running inFlight={user.in_flight} />
             <Month month={user.month} />
           </div>

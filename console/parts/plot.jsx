@@ -41,7 +41,7 @@ export function MinutePlot({ title, unit, minutes, layers }) {
   return (
     <figure class="plot">
       <figcaption>
-        <h3>{title}</h3>
+        <h2>{title}</h2>
         <span class="plot-now">
           <strong>{count(layers[0].value(shown))}</strong> {when}
         </span>
@@ -56,8 +56,7 @@ export function MinutePlot({ title, unit, minutes, layers }) {
         <ul class="legend">
           {layers.slice(1).map(({ label, name, own }) => (
             <li key={label}>
-              <span class={`swatch is-${name}`} />
-              {label} <b>{count(own(shown))}</b>
+              <span class={`swatch is-${name}`} /> {label} <b>{count(own(shown))}</b>
             </li>
           ))}
         </ul>
@@ -78,10 +77,14 @@ function optionsOf(width, layers, setHovered) {
   return {
     width,
     height: HEIGHT,
-    padding: [6, 2, 0, 0],
+    padding: [6, 16, 0, 0],
     legend: { show: false },
     cursor: { y: false, points: { show: false }, drag: { x: false, y: false, setScale: false } },
-    scales: { y: { range: (_, __, most) => [0, Math.max(4, most * 1.08)] } },
+    scales: {
+      // Half a minute more at both ends, so that their bars are whole.
+      x: { range: (_, first, last) => [first - 30, last + 30] },
+      y: { range: (_, __, most) => [0, Math.max(4, most * 1.08)] },
+    },
     axes: [
       {
         stroke: ink,
@@ -96,7 +99,7 @@ function optionsOf(width, layers, setHovered) {
       {
         stroke: ink,
         font,
-        size: 40,
+        size: 34,
         gap: 4,
         space: 34,
         grid: { stroke: colorOf("--line"), width: 1 },

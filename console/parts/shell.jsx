@@ -57,7 +57,7 @@ export function Shell({ page, children }) {
           ))}
         </nav>
         <Search />
-        <Connection />
+        <Connection page={page} />
         <ThemeSwitch />
         <Leave />
       </header>
@@ -76,11 +76,14 @@ function skip(event) {
   document.querySelector("#main").focus();
 }
 
-function Connection() {
+/** An answer that is older than these, in ms, says how old it is. */
+const FRESH = { room: 5000, elsewhere: 12_000 };
+
+function Connection({ page }) {
   useTick(1000);
   const { answeredAt, lost } = useStore(live);
   const age = answeredAt === null ? null : performance.now() - answeredAt;
-  const text = lost ? "Lost" : age === null ? "Asking" : age < 4000 ? "Live" : span(age);
+  const text = lost ? "Lost" : age === null ? "Asking" : age < (FRESH[page] ?? FRESH.elsewhere) ? "Live" : span(age);
   return (
     <span
       class={`connection ${lost ? "is-lost" : ""}`}
