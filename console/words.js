@@ -19,7 +19,7 @@ export const NEEDS_HELP = ["failing", "limited"];
  */
 const ERRORS = {
   rate_limit_exceeded: {
-    title: "More requests than a minute allows",
+    title: "Over the minute’s limit",
     advice: "It clears by itself within a minute. A loop in their code does this; you can empty the minute once.",
     action: "reset",
   },

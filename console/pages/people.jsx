@@ -45,7 +45,7 @@ export function PeoplePage({ members: { query = "", sort = "user_id" } }) {
         >
           {COLUMNS.filter(([column]) => column).map(([column, words]) => (
             <option key={column} value={column}>
-              {words}
+              Sort by: {words}
             </option>
           ))}
         </select>

@@ -19,6 +19,7 @@ mod clients;
 mod codex;
 mod codex_custody;
 mod codex_sign_in;
+mod console;
 mod costs;
 mod daily;
 mod faults;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         operator::tests(),
         operator_access::tests(),
         operator_session::tests(),
+        console::tests(),
         onboarding::tests(),
         roster::tests(),
         guesses::tests(),

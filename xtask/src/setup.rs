@@ -4,6 +4,7 @@
 //! below target/tools and `node_modules`, except for Debian's packages where they are the only way.
 
 mod build_tools;
+mod chromium;
 mod node_packages;
 mod python;
 mod wasm_toolchain;
@@ -54,7 +55,7 @@ pub fn for_build(progress: &Progress) -> Result<WasmToolchain> {
     })
 }
 
-/// What the suite needs beyond that: the Python client, and packages that only tests use.
+/// What the suite needs beyond that: the Python client, a browser, and packages that only tests use.
 ///
 /// # Errors
 /// When a step fails.
@@ -63,6 +64,7 @@ pub fn for_tests(progress: &Progress) -> Result<WasmToolchain> {
     let _lock = lock(progress)?;
     node_packages::install_for_tests(progress)?;
     python::install(progress)?;
+    chromium::install(progress)?;
     Ok(toolchain)
 }
 
