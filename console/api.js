@@ -72,9 +72,7 @@ async function request(method, url, { body, csv, signal } = {}) {
     text = await response.text();
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new Problem(
-      patience.aborted ? "The gateway doesn't answer." : "The gateway can't be reached.",
-    );
+    throw new Problem(patience.aborted ? "The gateway doesn't answer." : "The gateway can't be reached.");
   }
   const answer = parse(text);
   if (response.ok) return answer;

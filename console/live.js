@@ -90,7 +90,10 @@ function take(overview) {
 function fail(problem) {
   const { lost, answeredAt } = live.get();
   failures += 1;
-  if (lost) return live.set({ lost: { ...lost, problem: problem.message } });
+  if (lost) {
+    live.set({ lost: { ...lost, problem: problem.message } });
+    return;
+  }
   announce(`The connection is lost: ${problem.message}`);
   live.set({
     lost: { since: gatewayNow(), problem: problem.message, hadAnswer: answeredAt !== null },
@@ -113,5 +116,6 @@ function tellOfNews(before, overview) {
   const known = new Set(helpless(before).map((user) => user.user_id));
   const fresh = helpless(overview).filter((user) => !known.has(user.user_id));
   if (fresh.length === 1) announce(`${fresh[0].user_id} needs help. ${fresh[0].reason}`, "quietly");
-  else if (fresh.length > 1) announce(`${plural(fresh.length, "more person", "more people")} need help.`, "quietly");
+  else if (fresh.length > 1)
+    announce(`${plural(fresh.length, "more person", "more people")} need help.`, "quietly");
 }

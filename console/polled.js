@@ -22,7 +22,11 @@ export function usePolled(path, period = null) {
         if (!signal.aborted) setState({ path, answer, at: performance.now(), problem: null });
       } catch (problem) {
         // A problem says nothing against what was known before.
-        if (!signal.aborted) setState((before) => ({ ...(before.path === path ? before : { path, answer: null, at: 0 }), problem }));
+        if (!signal.aborted)
+          setState((before) => ({
+            ...(before.path === path ? before : { path, answer: null, at: 0 }),
+            problem,
+          }));
       }
       if (period !== null && !signal.aborted) {
         clearTimeout(timer);

@@ -7,7 +7,10 @@ export const session = createStore({ standing: "asking", operator: null, expires
 
 api.whenSignedOut(() => {
   if (session.get().standing === "in") {
-    session.set({ standing: "out", problem: "Your sign-in has ended. Sign in again to go on where you were." });
+    session.set({
+      standing: "out",
+      problem: "Your sign-in has ended. Sign in again to go on where you were.",
+    });
   }
 });
 

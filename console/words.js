@@ -20,7 +20,8 @@ export const NEEDS_HELP = ["failing", "limited"];
 const ERRORS = {
   rate_limit_exceeded: {
     title: "Over the minute’s limit",
-    advice: "It clears by itself within a minute. A loop in their code does this; you can empty the minute once.",
+    advice:
+      "It clears by itself within a minute. A loop in their code does this; you can empty the minute once.",
     action: "reset",
   },
   concurrency_limit_exceeded: {
@@ -39,7 +40,8 @@ const ERRORS = {
   },
   user_id_bound: {
     title: "USER_ID belongs to another API key",
-    advice: "Another API key came first under this name. If this person has a new key of their own, unbind the name.",
+    advice:
+      "Another API key came first under this name. If this person has a new key of their own, unbind the name.",
     action: "unbind",
   },
   user_id_conflict: {
@@ -60,7 +62,11 @@ const ERRORS = {
     title: "Sign-in service doesn't answer",
     advice: "Codex tokens can't be renewed right now. It mends itself once the service is back.",
   },
-  payment_required: { title: "A plan is needed", advice: "Give them a tier, or have them buy one.", action: "tier" },
+  payment_required: {
+    title: "A plan is needed",
+    advice: "Give them a tier, or have them buy one.",
+    action: "tier",
+  },
   monthly_quota_exceeded: {
     title: "The month's requests are used up",
     advice: "A larger tier has more; else they wait for the next month.",
@@ -71,17 +77,29 @@ const ERRORS = {
     advice: "Remove a project that isn't used any more, or give them a larger tier.",
     action: "tier",
   },
-  anonymous_disabled: { title: "No USER_ID", advice: "They don't say who they are. Their .env lacks USER_ID." },
+  anonymous_disabled: {
+    title: "No USER_ID",
+    advice: "They don't say who they are. Their .env lacks USER_ID.",
+  },
   too_many_attempts: {
     title: "Too many wrong attempts from their network",
     advice: "Wrong keys or codes came too fast from one address. What is right isn't refused.",
   },
   invalid_json: { title: "Body is no valid JSON", advice: "Their program sends something that isn't JSON." },
   invalid_path: { title: "Wrong address", advice: "Their base URL is wrong: it ends in /v1." },
-  not_found: { title: "Nothing at this address", advice: "Their base URL or the path is wrong: it ends in /v1." },
+  not_found: {
+    title: "Nothing at this address",
+    advice: "Their base URL or the path is wrong: it ends in /v1.",
+  },
   method_not_allowed: { title: "Wrong method", advice: "This address takes other kinds of requests." },
-  request_too_large: { title: "Request too large", advice: "They send more than the gateway takes: a large file, perhaps." },
-  invalid_project_id: { title: "Not a project's name", advice: "Letters, digits, dots, dashes and underscores only." },
+  request_too_large: {
+    title: "Request too large",
+    advice: "They send more than the gateway takes: a large file, perhaps.",
+  },
+  invalid_project_id: {
+    title: "Not a project's name",
+    advice: "Letters, digits, dots, dashes and underscores only.",
+  },
   invalid_conversation_id: {
     title: "Not a conversation's name",
     advice: "Letters, digits, dots, dashes and underscores only.",
@@ -93,7 +111,8 @@ const ERRORS = {
   upgrade_unsupported: { title: "WebSockets aren't supported", advice: "A plain HTTPS request does it." },
   upstream_unreachable: {
     title: "The agent can't be reached",
-    advice: "Look at the upstream in the room: is its machine on, is its tunnel up? It is hardly this person alone.",
+    advice:
+      "Look at the upstream in the room: is its machine on, is its tunnel up? It is hardly this person alone.",
   },
   upstream_timeout: {
     title: "The agent took too long to begin",
@@ -110,9 +129,18 @@ const ERRORS = {
     advice: "The agent closed the connection in the middle of its answer.",
   },
   client_left: { title: "The client left", advice: "They stopped it, or their network did." },
-  interrupted: { title: "The gateway was interrupted", advice: "The Worker ended in the middle of it. They send it again." },
-  internal_error: { title: "The gateway's own fault", advice: "The Worker's log has more under the request's id." },
-  not_configured: { title: "The gateway isn't set up completely", advice: "GET /ready says what is missing." },
+  interrupted: {
+    title: "The gateway was interrupted",
+    advice: "The Worker ended in the middle of it. They send it again.",
+  },
+  internal_error: {
+    title: "The gateway's own fault",
+    advice: "The Worker's log has more under the request's id.",
+  },
+  not_configured: {
+    title: "The gateway isn't set up completely",
+    advice: "GET /ready says what is missing.",
+  },
 };
 
 const STATUSES = {
@@ -161,7 +189,7 @@ const ACTIONS = {
   set_tier: "set the tier of",
   remove_project: "removed a project of",
   forget_codex: "forgot the Codex sign-in of",
-  set_upstream: "chose the upstream of",
+  assign_upstream: "chose the upstream of",
   flush: "flushed the rows of",
   forget_user: "forgot",
   forget: "forgot",

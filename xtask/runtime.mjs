@@ -43,11 +43,12 @@ childProcess.spawn = (command, ...rest) => {
 
 function modulesOf({ root, build, office }) {
   const text = (path) => readFileSync(path, "utf8");
-  const modules = [
-    { type: "ESModule", path: "src/entry.mjs", contents: text(join(root, "src/entry.mjs")) },
-  ];
+  const modules = [{ type: "ESModule", path: "src/entry.mjs", contents: text(join(root, "src/entry.mjs")) }];
   // The Worker imports its modules from "../build/…" and "../build-office/…", whichever are served.
-  for (const [folder, files] of [["build", build], ["build-office", office]]) {
+  for (const [folder, files] of [
+    ["build", build],
+    ["build-office", office],
+  ]) {
     for (const name of readdirSync(files)) {
       const path = `${folder}/${name}`;
       if (name.endsWith(".js")) {
@@ -77,13 +78,17 @@ function fetchDirectly(plugin) {
 
 // The table is the one that `wrangler d1 migrations` keeps, so that both tools agree on what is done.
 async function migrate(database, folder) {
-  await database.prepare(
-    "create table if not exists d1_migrations (id integer primary key autoincrement, " +
-      "name text unique, applied_at timestamp default current_timestamp not null)",
-  ).run();
+  await database
+    .prepare(
+      "create table if not exists d1_migrations (id integer primary key autoincrement, " +
+        "name text unique, applied_at timestamp default current_timestamp not null)",
+    )
+    .run();
   const { results } = await database.prepare("select name from d1_migrations").all();
   const done = new Set(results.map((row) => row.name));
-  const names = readdirSync(folder).filter((name) => name.endsWith(".sql") && !done.has(name)).sort();
+  const names = readdirSync(folder)
+    .filter((name) => name.endsWith(".sql") && !done.has(name))
+    .sort();
   for (const name of names) {
     await database.batch([
       database.prepare(readFileSync(join(folder, name), "utf8")),

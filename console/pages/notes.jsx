@@ -46,7 +46,15 @@ export function NotesPage() {
 const keyOf = ({ customer_id: customer, kind, subject }) => `${customer} ${kind} ${subject}`;
 
 function Note({ note, refresh }) {
-  const { customer_id: customer, kind, subject, user_id: userId, text, created_at: at, resolved_at: done } = note;
+  const {
+    customer_id: customer,
+    kind,
+    subject,
+    user_id: userId,
+    text,
+    created_at: at,
+    resolved_at: done,
+  } = note;
   const [isBusy, setBusy] = useState(false);
   const resolve = async () => {
     setBusy(true);
@@ -70,7 +78,13 @@ function Note({ note, refresh }) {
         </p>
       </div>
       {!done && (
-        <button type="button" class="button" onClick={resolve} aria-busy={isBusy} aria-label={`Done: ${text}`}>
+        <button
+          type="button"
+          class="button"
+          onClick={resolve}
+          aria-busy={isBusy}
+          aria-label={`Done: ${text}`}
+        >
           Done
         </button>
       )}

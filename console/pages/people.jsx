@@ -41,7 +41,9 @@ export function PeoplePage({ members: { query = "", sort = "user_id" } }) {
           class="sort"
           aria-label="Sort by"
           value={sort}
-          onChange={(event) => go(linkTo("people", { query, sort: event.currentTarget.value }), { replace: true })}
+          onChange={(event) =>
+            go(linkTo("people", { query, sort: event.currentTarget.value }), { replace: true })
+          }
         >
           {COLUMNS.filter(([column]) => column).map(([column, words]) => (
             <option key={column} value={column}>
@@ -76,7 +78,12 @@ export function PeoplePage({ members: { query = "", sort = "user_id" } }) {
         </div>
       )}
       <div class="pages">
-        <button type="button" class="button" disabled={cursors.length === 1} onClick={() => setCursors(cursors.slice(0, -1))}>
+        <button
+          type="button"
+          class="button"
+          disabled={cursors.length === 1}
+          onClick={() => setCursors(cursors.slice(0, -1))}
+        >
           Back
         </button>
         <span class="is-quiet">Page {cursors.length}</span>
@@ -101,13 +108,23 @@ function Query({ query, sort }) {
     const typed = event.currentTarget.value;
     setText(typed);
     clearTimeout(timer.current);
-    timer.current = setTimeout(() => go(linkTo("people", { query: typed.trim(), sort }), { replace: true }), PAUSE);
+    timer.current = setTimeout(
+      () => go(linkTo("people", { query: typed.trim(), sort }), { replace: true }),
+      PAUSE,
+    );
   };
   return (
     <label class="field is-row">
       <span class="unseen">Search by USER_ID, name or email</span>
       <Icon name="search" />
-      <input type="search" value={text} onInput={type} placeholder="USER_ID, name or email" autocomplete="off" spellcheck={false} />
+      <input
+        type="search"
+        value={text}
+        onInput={type}
+        placeholder="USER_ID, name or email"
+        autocomplete="off"
+        spellcheck={false}
+      />
     </label>
   );
 }

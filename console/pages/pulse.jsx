@@ -68,7 +68,13 @@ export function Errors({ lately: { errors } }) {
                 {status}
                 {code && ` ${code}`} · {plural(users, "person", "people")}
               </span>
-              <meter class={`error-meter ${isLimit(status) ? "is-limited" : ""}`} min="0" max={most} value={requests} aria-hidden="true" />
+              <meter
+                class={`error-meter ${isLimit(status) ? "is-limited" : ""}`}
+                min="0"
+                max={most}
+                value={requests}
+                aria-hidden="true"
+              />
             </li>
           ))}
         </ul>
@@ -94,7 +100,16 @@ export function Upstreams({ upstreams }) {
 /** Beyond this, slots are a bar. */
 const MOST_SLOTS = 40;
 
-function Upstream({ name, slots, running, waiting, longest_wait_ms: wait, is_well: isWell, problem, checked_at: at }) {
+function Upstream({
+  name,
+  slots,
+  running,
+  waiting,
+  longest_wait_ms: wait,
+  is_well: isWell,
+  problem,
+  checked_at: at,
+}) {
   return (
     <li>
       <div class="upstream-head">
@@ -112,7 +127,9 @@ function Upstream({ name, slots, running, waiting, longest_wait_ms: wait, is_wel
         {isWell == null && <span class="is-quiet">not checked yet</span>}
       </div>
       {slots === null ? (
-        <p class="is-quiet">{running > 0 ? `${plural(running, "request")} running, no limit` : "No limit of slots is set."}</p>
+        <p class="is-quiet">
+          {running > 0 ? `${plural(running, "request")} running, no limit` : "No limit of slots is set."}
+        </p>
       ) : (
         <>
           <Slots slots={slots} running={running} />

@@ -52,8 +52,8 @@ function Import() {
     <form class="card" onSubmit={submit}>
       <h2>Import people</h2>
       <p>
-        A CSV with the columns <code>name</code> and <code>email</code>. Everybody gets a USER_ID, and whoever is
-        new a claim code. The same list again changes nothing.
+        A CSV with the columns <code>name</code> and <code>email</code>. Everybody gets a USER_ID, and whoever
+        is new a claim code. The same list again changes nothing.
       </p>
       <label class="field">
         A file
@@ -70,7 +70,11 @@ function Import() {
         />
       </label>
       <label class="check">
-        <input type="checkbox" checked={isReissue} onChange={(event) => setReissue(event.currentTarget.checked)} />
+        <input
+          type="checkbox"
+          checked={isReissue}
+          onChange={(event) => setReissue(event.currentTarget.checked)}
+        />
         <span>Give everybody a new code. Codes that nobody has used are void then.</span>
       </label>
       {problem && (
@@ -177,7 +181,14 @@ function Export() {
       </label>
       <label class="field">
         Only of this USER_ID
-        <input value={userId} onInput={typing(setUserId)} autocomplete="off" autocapitalize="none" spellcheck={false} placeholder="everybody" />
+        <input
+          value={userId}
+          onInput={typing(setUserId)}
+          autocomplete="off"
+          autocapitalize="none"
+          spellcheck={false}
+          placeholder="everybody"
+        />
       </label>
       <div class="pair">
         <label class="field">

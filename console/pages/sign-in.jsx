@@ -4,7 +4,8 @@ import { session, signIn } from "../session.js";
 import { useStore } from "../store.js";
 
 const PROBLEMS = {
-  operator_required: "This isn't the operator's token. Compare it with OPERATOR_TOKEN, whole and without spaces.",
+  operator_required:
+    "This isn't the operator's token. Compare it with OPERATOR_TOKEN, whole and without spaces.",
 };
 
 export function SignInPage() {

@@ -19,7 +19,9 @@ export function Tiles({ users, filter, showAll }) {
   if (shown.length === 0) {
     return (
       <p class="nobody">
-        {filter ? `Nobody is ${STATES[filter]} right now. ` : "People appear here once they are on the roster, or with their first request. "}
+        {filter
+          ? `Nobody is ${STATES[filter]} right now. `
+          : "People appear here once they are on the roster, or with their first request. "}
         {filter ? (
           <button type="button" class="button is-link" onClick={showAll}>
             Show everybody

@@ -45,7 +45,9 @@ const ACTIONS = {
   reset: {
     title: (id) => `Empty the minute of ${id}?`,
     confirm: "Empty it",
-    body: () => <p>The requests of the last minute don't count any more: as many as the limit are let in at once.</p>,
+    body: () => (
+      <p>The requests of the last minute don't count any more: as many as the limit are let in at once.</p>
+    ),
     act: (path) => ask("POST", `${path}/reset`, { body: {} }),
     said: (id) => `The minute of ${id} is empty.`,
   },
@@ -187,7 +189,9 @@ const ACTIONS = {
   flush: {
     title: (id) => `Send the rows of ${id} now?`,
     confirm: "Send",
-    body: () => <p>They go by themselves within two seconds; this tries at once and says whether it works.</p>,
+    body: () => (
+      <p>They go by themselves within two seconds; this tries at once and says whether it works.</p>
+    ),
     act: (path) => ask("POST", `${path}/flush`, { body: {} }),
     said: (id) => `The rows of ${id} are in the database.`,
   },

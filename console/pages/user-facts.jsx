@@ -15,9 +15,7 @@ export function Access({ user: { binding, keys }, act }) {
   return (
     <section class="card">
       <h2>Proof</h2>
-      <p>
-        {BINDINGS[binding] ?? binding}.
-      </p>
+      <p>{BINDINGS[binding] ?? binding}.</p>
       {keys.length > 0 && (
         <ul class="items">
           {keys.map(({ key_id: id, label, created_at: made, last_used_at: used }) => (
@@ -25,7 +23,14 @@ export function Access({ user: { binding, keys }, act }) {
               <div>
                 <b>{label || "Key without a label"}</b> <code>{id}</code>
                 <p class="is-quiet is-small">
-                  made {dayOf(made)}, {used ? <>used <Ago at={used} /></> : "never used"}
+                  made {dayOf(made)},{" "}
+                  {used ? (
+                    <>
+                      used <Ago at={used} />
+                    </>
+                  ) : (
+                    "never used"
+                  )}
                 </p>
               </div>
               <Do act={act} kind="revoke" keyId={id} label={label}>
@@ -124,9 +129,7 @@ export function Ledger({ outbox, act }) {
   return (
     <section class="card">
       <h2>On the way to the database</h2>
-      <p>
-        {depth === 0 ? "Nothing waits." : `${plural(depth, "row")}, the oldest for ${span(oldest)}.`}
-      </p>
+      <p>{depth === 0 ? "Nothing waits." : `${plural(depth, "row")}, the oldest for ${span(oldest)}.`}</p>
       {depth > 0 && (
         <div class="buttons">
           <Do act={act} kind="flush">

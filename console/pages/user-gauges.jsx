@@ -17,7 +17,13 @@ export function Window({ window: { limit, used, next_free_ms: wait }, at, act })
       <p class="gauge-number">
         <b>{count(used)}</b> of {count(limit)}
       </p>
-      <meter class={`bar-meter ${isFull ? "is-full" : ""}`} min="0" max={limit} value={used} aria-label={`${used} of ${limit} requests of this minute used`} />
+      <meter
+        class={`bar-meter ${isFull ? "is-full" : ""}`}
+        min="0"
+        max={limit}
+        value={used}
+        aria-label={`${used} of ${limit} requests of this minute used`}
+      />
       <p class={isFull ? "is-bad" : "is-quiet"} data-countdown>
         {isFull && left > 0
           ? `Full. The next is let in in ${(left / 1000).toFixed(left < 10_000 ? 1 : 0)} s.`
@@ -49,7 +55,9 @@ export function Running({ inFlight }) {
       <p class="gauge-number">
         <b>{count(inFlight)}</b> {inFlight === 1 ? "request" : "requests"}
       </p>
-      <p class="is-quiet">{inFlight === 0 ? "Nothing is on its way." : "Waiting for the agent, or streaming."}</p>
+      <p class="is-quiet">
+        {inFlight === 0 ? "Nothing is on its way." : "Waiting for the agent, or streaming."}
+      </p>
     </section>
   );
 }
@@ -66,7 +74,13 @@ export function Month({ month: { month, requests, limit, tokens } }) {
         <b>{count(requests)}</b> {limit === null ? "requests" : `of ${count(limit)}`}
       </p>
       {limit !== null && (
-        <meter class={`bar-meter ${requests >= limit ? "is-full" : ""}`} min="0" max={limit} value={requests} aria-label={`${requests} of ${limit} requests of this month used`} />
+        <meter
+          class={`bar-meter ${requests >= limit ? "is-full" : ""}`}
+          min="0"
+          max={limit}
+          value={requests}
+          aria-label={`${requests} of ${limit} requests of this month used`}
+        />
       )}
       <p class="is-quiet">{compact(tokens)} tokens</p>
     </section>

@@ -58,7 +58,15 @@ export function Recent({ recent }) {
   );
 }
 
-function Row({ request_id: id, endpoint, status, error_code: code, latency_ms: took, tokens, created_at: at }) {
+function Row({
+  request_id: id,
+  endpoint,
+  status,
+  error_code: code,
+  latency_ms: took,
+  tokens,
+  created_at: at,
+}) {
   return (
     <tr>
       <td title={momentOf(at)}>{clockOf(at)}</td>

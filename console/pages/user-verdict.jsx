@@ -50,7 +50,9 @@ export function judge(user, seat) {
   };
   if (newest && isError(newest) && !isLimit(newest.status)) return of("failing", newest);
   const began = gatewayNow() - LIMITED_FOR;
-  const limit = user.recent.find(({ status, created_at: came }) => isLimit(status) && Date.parse(came) > began);
+  const limit = user.recent.find(
+    ({ status, created_at: came }) => isLimit(status) && Date.parse(came) > began,
+  );
   if (limit) return of("limited", limit);
   if (!newest) return { state: "never_seen", reason: "No request has come yet. Has the kit been run?" };
   if (seat && !NEEDS_HELP.includes(seat.state) && seat.state !== "blocked") {

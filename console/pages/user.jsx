@@ -45,9 +45,7 @@ export function UserPage({ userId }) {
         <StateShape state={state ?? "quiet"} size={30} />
         <div>
           <h1 tabIndex={-1}>{userId}</h1>
-          <p class="is-quiet">
-            {[name, entry?.email].filter(Boolean).join(" · ") || "No name is known."}
-          </p>
+          <p class="is-quiet">{[name, entry?.email].filter(Boolean).join(" · ") || "No name is known."}</p>
         </div>
         {state && <span class={`chip is-${state}`}>{STATES[state]}</span>}
       </header>

@@ -98,7 +98,9 @@ function find(users, text) {
   const wanted = text.trim().toLowerCase();
   if (!wanted) return [];
   const rank = ({ user_id: id, name }) => {
-    const places = [id, (name ?? "").toLowerCase()].map((one) => one.indexOf(wanted)).filter((one) => one >= 0);
+    const places = [id, (name ?? "").toLowerCase()]
+      .map((one) => one.indexOf(wanted))
+      .filter((one) => one >= 0);
     return places.length > 0 ? Math.min(...places) : null;
   };
   const ranked = users.map((user) => [rank(user), user]).filter(([place]) => place !== null);

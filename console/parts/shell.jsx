@@ -40,12 +40,7 @@ export function Shell({ page, children }) {
         </a>
         <nav class="places" aria-label="Pages">
           {PLACES.map(([place, label, link]) => (
-            <a
-              key={place}
-              href={link}
-              class="place"
-              aria-current={here === place ? "page" : undefined}
-            >
+            <a key={place} href={link} class="place" aria-current={here === place ? "page" : undefined}>
               <Icon name={place} size={18} />
               <span>{label}</span>
               {place === "notes" && overview?.notes > 0 && (
@@ -83,7 +78,13 @@ function Connection({ page }) {
   useTick(1000);
   const { answeredAt, lost } = useStore(live);
   const age = answeredAt === null ? null : performance.now() - answeredAt;
-  const text = lost ? "Lost" : age === null ? "Asking" : age < (FRESH[page] ?? FRESH.elsewhere) ? "Live" : span(age);
+  const text = lost
+    ? "Lost"
+    : age === null
+      ? "Asking"
+      : age < (FRESH[page] ?? FRESH.elsewhere)
+        ? "Live"
+        : span(age);
   return (
     <span
       class={`connection ${lost ? "is-lost" : ""}`}
@@ -115,8 +116,8 @@ function SessionEnd() {
   if (!expiresAt || Date.parse(expiresAt) - gatewayNow() > END_IS_NEAR) return null;
   return (
     <p class="strip">
-      Your sign-in ends at {shortClockOf(expiresAt)}. You will be asked for the token again and stay
-      on this page.
+      Your sign-in ends at {shortClockOf(expiresAt)}. You will be asked for the token again and stay on this
+      page.
     </p>
   );
 }
@@ -154,7 +155,14 @@ function Leave() {
     }
   };
   return (
-    <button type="button" class="button is-bare" aria-label="Sign out" title="Sign out" onClick={leave} disabled={isBusy}>
+    <button
+      type="button"
+      class="button is-bare"
+      aria-label="Sign out"
+      title="Sign out"
+      onClick={leave}
+      disabled={isBusy}
+    >
       <Icon name="out" size={18} />
     </button>
   );

@@ -149,7 +149,10 @@ async function theStory(browser) {
   await page.getByRole("heading", { level: 1, name: VICTIM }).waitFor();
   say("ok signed in, and where one wanted to be");
   const cookies = await context.cookies();
-  assert(cookies.length === 1 && cookies[0].httpOnly && cookies[0].sameSite === "Strict", "one cookie, for no script");
+  assert(
+    cookies.length === 1 && cookies[0].httpOnly && cookies[0].sameSite === "Strict",
+    "one cookie, for no script",
+  );
 
   await page.getByRole("link", { name: "Room", exact: true }).click();
   await page.waitForSelector('.tile[data-state="working"]');
@@ -221,7 +224,10 @@ async function theStory(browser) {
   await page.waitForTimeout(10_000);
   const calls = Number(await suite("counted"));
   assert(asked.length >= 4 && asked.length <= 6, `${asked.length} requests in ten seconds`);
-  assert(asked.every((one) => one === "GET /operator/api/overview"), asked.join(", "));
+  assert(
+    asked.every((one) => one === "GET /operator/api/overview"),
+    asked.join(", "),
+  );
   assert(calls === 0, `${calls} calls of objects`);
   say("ok a live view is cheap", asked.length);
 

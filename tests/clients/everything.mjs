@@ -28,7 +28,10 @@ async function streamed(content, more = {}) {
 
 await step("models", async () => {
   const models = await client.models.list();
-  assert.deepEqual(models.data.map((model) => model.id), ["echo"]);
+  assert.deepEqual(
+    models.data.map((model) => model.id),
+    ["echo"],
+  );
   assert.equal((await client.models.retrieve("echo")).id, "echo");
 });
 
@@ -49,7 +52,10 @@ await step("stream", async () => {
 await step("parallel streams", async () => {
   const texts = Array.from({ length: 8 }, (_, number) => `stream ${number} ${"word ".repeat(10)}`);
   const streams = await Promise.all(texts.map((text) => streamed(text)));
-  assert.deepEqual(streams.map((stream) => stream.text), texts);
+  assert.deepEqual(
+    streams.map((stream) => stream.text),
+    texts,
+  );
 });
 
 await step("responses", async () => {
@@ -80,7 +86,10 @@ await step("user in the base URL", async () => {
 });
 
 async function rejects(call, kind, status, code) {
-  const error = await call.then(() => assert.fail(`no ${code}`), (error) => error);
+  const error = await call.then(
+    () => assert.fail(`no ${code}`),
+    (error) => error,
+  );
   assert.ok(error instanceof kind, `${error}`);
   assert.equal(error.status, status);
   assert.equal(error.code, code);
@@ -90,7 +99,12 @@ async function rejects(call, kind, status, code) {
 await step("typed errors", async () => {
   const withHeaders = (headers) => client.withOptions({ defaultHeaders: headers });
   const wrong = GATEWAY_KEY.slice(0, -4) + "AAAA";
-  await rejects(withHeaders({ "X-Gateway-Key": wrong }).models.list(), OpenAI.AuthenticationError, 401, "invalid_key");
+  await rejects(
+    withHeaders({ "X-Gateway-Key": wrong }).models.list(),
+    OpenAI.AuthenticationError,
+    401,
+    "invalid_key",
+  );
   const spent = withHeaders({ "X-Gateway-Key": SPENT_KEY });
   await rejects(spent.chat.completions.create(ask("x")), OpenAI.RateLimitError, 429, "rate_limit_exceeded");
   const project = withHeaders({ "X-Gateway-Key": GATEWAY_KEY, "X-Project-ID": "a b" });
@@ -117,7 +131,10 @@ await step("broken stream", async () => {
       text += chunk.choices[0].delta.content;
     }
   };
-  const error = await read().then(() => assert.fail("an end as if all were well"), (error) => error);
+  const error = await read().then(
+    () => assert.fail("an end as if all were well"),
+    (error) => error,
+  );
   assert.ok(error instanceof OpenAI.APIError, `${error}`);
   assert.equal(error.code, "upstream_interrupted");
   assert.equal(text, "Hel");

@@ -1,6 +1,7 @@
 //! The console: its files as they are served, and an operator at work in a real browser, whose hands
 //! are tests/clients/console.mjs.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -100,7 +101,7 @@ impl Room {
         let route = upstream.route(Script::chat("hello", 3).wait(Duration::from_millis(100)));
         let mut list = "name,email\nVera Rubin,vera@example.com\n".to_owned();
         for number in 1..=PEOPLE {
-            list.push_str(&format!("Person {number},person{number}@example.com\n"));
+            let _ = writeln!(list, "Person {number},person{number}@example.com");
         }
         let roster = gateway.operator(Method::POST, "/operator/api/roster").body(list);
         answer(roster.header("content-type", "text/csv")).await.is(200);
@@ -191,7 +192,7 @@ impl Room {
             .unwrap();
         let hands = child.stdin.take().unwrap();
         let said = BufReader::new(child.stdout.take().unwrap()).lines();
-        let patience = Duration::from_secs(240);
+        let patience = Duration::from_mins(4);
         let said = tokio::time::timeout(patience, self.converse(hands, said)).await;
         let said = said.expect("an end");
         let ended = child.wait_with_output().await.unwrap();

@@ -85,6 +85,11 @@ fn checks() -> Vec<Command> {
     let mut documentation =
         cargo("doc --locked --workspace --no-deps --document-private-items --quiet");
     documentation.env("RUSTDOCFLAGS", "-D warnings");
+    let node = |script: &str, words: &str| {
+        let mut command = workspace::command(workspace::node_program("node"));
+        command.arg(format!("node_modules/{script}")).args(words.split(' '));
+        command
+    };
     vec![
         cargo("fmt --all --check"),
         cargo("clippy --locked --workspace --all-targets --quiet -- -D warnings"),
@@ -98,6 +103,11 @@ fn checks() -> Vec<Command> {
             "check --locked --package organized-gateway --no-default-features --features office --quiet",
         ),
         documentation,
+        node(
+            "prettier/bin/prettier.cjs",
+            "--check console eslint.config.mjs src/*.mjs tests/clients/*.mjs xtask/*.mjs",
+        ),
+        node("eslint/bin/eslint.js", "console tests/clients/console.mjs eslint.config.mjs"),
     ]
 }
 
