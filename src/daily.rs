@@ -20,9 +20,10 @@ const BATCH: usize = 1_000;
 const BATCHES: usize = 500;
 
 /// Whose sums and rows of the month ?1 differ. The times ?2 and ?3 let an index find its rows; a row's
-/// own time may lie a little outside of its month.
+/// own time may lie a little outside of its month. The sums of nobody, who were forgotten, have none.
 const DIFFERENCES: &str = "
-    with sums as (select user_id, requests, tokens from monthly_usage where month = ?1),
+    with sums as (select user_id, requests, tokens from monthly_usage
+        where month = ?1 and user_id != ''),
     counts as (select user_id, count(*) as requests, sum(tokens_est) as tokens from requests
         where month = ?1 and created_at > ?2 and created_at < ?3 group by user_id),
     differences as (select coalesce(sums.user_id, counts.user_id) as user_id,
@@ -49,7 +50,7 @@ const NOTE: &str = "
 const CLOSE: &str = "
     insert into closed_months (month, closed_at, requests, tokens, mismatches)
     select ?1, ?4, coalesce(sum(requests), 0), coalesce(sum(tokens), 0),
-        (select count(*) from differences) from sums";
+        (select count(*) from differences) from monthly_usage where month = ?1";
 
 const FORGET: &str = "
     delete from requests where id in

@@ -76,3 +76,17 @@ export class Customer extends DurableObject {
     return (await this.#customer).alarm();
   }
 }
+
+export class Farewell extends DurableObject {
+  #farewell;
+  constructor(state, env) {
+    super(state, env);
+    this.#farewell = office().then((office) => new office.Farewell(state, env));
+  }
+  async receive(message) {
+    return (await this.#farewell).receive(message);
+  }
+  async alarm() {
+    return (await this.#farewell).alarm();
+  }
+}

@@ -98,6 +98,12 @@ pub enum Error {
          Nothing else is lost."
     )]
     CodexSessionExpired,
+    #[error(
+        "Stripe goes on charging this person for {subscriptions}, and forgetting doesn't end that. Cancel \
+         it in Stripe's dashboard first and ask again then; or ask with ?force=true, and cancel it \
+         afterwards. Nothing was done."
+    )]
+    SubscriptionRunning { subscriptions: String },
     #[error("This page is for the operator. Sign in with the operator's token.")]
     OperatorRequired,
     #[error(
@@ -221,6 +227,7 @@ impl Error {
             Self::AnonymousDisabled | Self::UserBlocked | Self::CsrfFailed => 403,
             Self::NotFound | Self::TierNotSold { .. } | Self::InvalidCode => 404,
             Self::MethodNotAllowed { .. } => 405,
+            Self::SubscriptionRunning { .. } => 409,
             Self::CodeUsed | Self::CodeExpired => 410,
             Self::RequestTooLarge { .. } => 413,
             Self::RateLimitExceeded { .. }
@@ -261,6 +268,7 @@ impl Error {
             Self::NoCodexSession => "no_codex_session",
             Self::CodexSessionExpired => "codex_session_expired",
             Self::TokenEndpointUnavailable => "token_endpoint_unavailable",
+            Self::SubscriptionRunning { .. } => "subscription_running",
             Self::OperatorRequired => "operator_required",
             Self::CsrfFailed => "csrf_failed",
             Self::AnonymousDisabled => "anonymous_disabled",

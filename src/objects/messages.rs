@@ -2,6 +2,8 @@
 //! than this.
 
 use domain::fair_queue::{Place, SlotMessage};
+#[cfg(feature = "office")]
+use domain::farewell::Leaving;
 use domain::guesses::{Count, Counted};
 use domain::month::Usage;
 use domain::session::access::Proof;
@@ -9,6 +11,7 @@ use domain::session::codex::SignInStanding;
 use domain::session::codex::messages::{
     BeginSignIn, Begun, ForgetTokens, Fresh, FreshToken, KeepTokens, TellSignIn,
 };
+use domain::session::farewell::{Farewell, Forget, Reopen, TellPaying};
 use domain::session::messages::{
     AddKey, Admission, Admit, Bind, Describe, Entitle, Flush, Prove, Remember, RemoveProject,
     Renew, Repair, SessionMessage, SetTier, Settle, TellMonth,
@@ -18,7 +21,9 @@ use domain::session::view::View;
 
 use crate::objects::Message;
 #[cfg(feature = "office")]
-use crate::objects::customer::Receive;
+use crate::objects::customer::{CustomerMessage, ForgetUser, Receive};
+#[cfg(feature = "office")]
+use crate::objects::farewell::Part;
 
 macro_rules! session_messages {
     ($($message:ident => $reply:ty),+) => {$(
@@ -56,7 +61,10 @@ session_messages!(
     SetTier => (),
     RemoveProject => bool,
     TellMonth => Usage,
-    Flush => bool
+    Flush => bool,
+    TellPaying => Vec<String>,
+    Forget => Farewell,
+    Reopen => ()
 );
 
 impl Message for Count {
@@ -82,8 +90,30 @@ impl Message for SlotMessage {
 #[cfg(feature = "office")]
 impl Message for Receive {
     const BINDING: &'static str = "CUSTOMERS";
-    type Envelope = Self;
+    type Envelope = CustomerMessage;
     type Reply = ();
+
+    fn seal(self) -> CustomerMessage {
+        CustomerMessage::Receive(self)
+    }
+}
+
+#[cfg(feature = "office")]
+impl Message for ForgetUser {
+    const BINDING: &'static str = "CUSTOMERS";
+    type Envelope = CustomerMessage;
+    type Reply = Vec<String>;
+
+    fn seal(self) -> CustomerMessage {
+        CustomerMessage::ForgetUser(self)
+    }
+}
+
+#[cfg(feature = "office")]
+impl Message for Part {
+    const BINDING: &'static str = "FAREWELLS";
+    type Envelope = Self;
+    type Reply = Leaving;
 
     fn seal(self) -> Self {
         self

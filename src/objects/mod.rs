@@ -7,6 +7,8 @@
 #[cfg(feature = "office")]
 pub mod customer;
 mod document;
+#[cfg(feature = "office")]
+pub mod farewell;
 #[cfg(feature = "gateway")]
 mod guesses;
 mod messages;

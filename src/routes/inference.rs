@@ -271,7 +271,8 @@ async fn exchange(
         reply::set(&plan.headers, "x-openclaw-session-key", &session_key);
         if asked.path == "/v1/responses" {
             let (user_id, upstream) = (asked.caller.user_id.to_string(), permit.upstream.clone());
-            memory = Some(Memory { context: context.clone(), user_id, session_key, upstream });
+            let (context, request_id) = (context.clone(), asked.incoming.request_id.clone());
+            memory = Some(Memory { context, user_id, request_id, session_key, upstream });
         }
     }
     let patience = Patience {
@@ -301,7 +302,9 @@ async fn exchange(
     {
         // Before the client hears of it: from then on nobody else is this user. Should it fail, the
         // next answer binds.
-        let _ = call(context, asked.caller.user_id.as_str(), Bind { bearer }).await;
+        let request_id = asked.incoming.request_id.clone();
+        let bind = Bind { request_id, bearer };
+        let _ = call(context, asked.caller.user_id.as_str(), bind).await;
     }
     match plan.agent.as_ref().and_then(|agent| agent.visible_models.as_deref()) {
         Some(visible) if answer.response.ok() => list_models(answer, visible, settlement).await,

@@ -12,6 +12,8 @@ mod console;
 mod cors;
 #[cfg(feature = "office")]
 mod export;
+#[cfg(feature = "office")]
+mod farewell;
 #[cfg(feature = "gateway")]
 mod health;
 #[cfg(feature = "gateway")]

@@ -7,8 +7,8 @@ use web_sys::Response;
 use super::operator_access::{self, Operator};
 use super::operator_actions::{self, Action};
 use super::{
-    Access, GET, Handler, Named, Route, codes, console, export, me, onboarding_codex, openapi,
-    operator, operator_session, overview, ready, records, roster, stripe, upgrade, users,
+    Access, GET, Handler, Named, Route, codes, console, export, farewell, me, onboarding_codex,
+    openapi, operator, operator_session, overview, ready, records, roster, stripe, upgrade, users,
 };
 use crate::context::Context;
 use crate::error::Error;
@@ -39,6 +39,7 @@ pub enum Task {
     ShowConsole,
     ShowConsoleFile,
     ShowUser,
+    ForgetUser,
     ForgetCodexOf,
     MintKey,
     RevokeKey,
@@ -58,6 +59,7 @@ impl Task {
     /// What the record of actions calls it; nothing where it changes nothing.
     const fn action(self) -> Option<&'static str> {
         Some(match self {
+            Self::ForgetUser => "forget",
             Self::ForgetCodexOf => "forget_codex",
             Self::MintKey => "mint_key",
             Self::RevokeKey => "revoke_key",
@@ -114,6 +116,7 @@ pub const ROUTES: &[Route] = &[
     row(GET, "/operator/openapi.yaml", Access::Operator, Task::Describe),
     row(GET, "/operator/api/users", Access::Operator, Task::ListUsers),
     row(GET, "/operator/api/users/:user_id", Access::Operator, Task::ShowUser),
+    row(DELETE, "/operator/api/users/:user_id", Access::Operator, Task::ForgetUser),
     row(DELETE, "/operator/api/users/:user_id/codex", Access::Operator, Task::ForgetCodexOf),
     row(POST, "/operator/api/users/:user_id/keys", Access::Operator, Task::MintKey),
     row(DELETE, "/operator/api/users/:user_id/keys/:id", Access::Operator, Task::RevokeKey),
@@ -150,7 +153,10 @@ pub async fn handle(
 ) -> Result<Response, Error> {
     let response = respond(task, &named, incoming, context).await?;
     if let (Some(operator), Some(what)) = (named.operator, task.action()) {
-        let (operator, user_id) = (operator.name.clone(), named.user_id.to_ascii_lowercase());
+        let operator = operator.name.clone();
+        // Of whom nothing is to be left, the record says nothing either.
+        let is_forgotten = matches!(task, Task::ForgetUser);
+        let user_id = if is_forgotten { "" } else { named.user_id }.to_ascii_lowercase();
         operator_actions::record(incoming, context, Action { operator, what, user_id });
     }
     Ok(response)
@@ -188,6 +194,7 @@ async fn respond(
         Task::Describe => Ok(openapi::answer(incoming)),
         Task::Export => export::answer(incoming, context).await,
         Task::ShowUser => me::show(incoming, context, user_id).await,
+        Task::ForgetUser => farewell::forget(incoming, context, user_id).await,
         Task::ForgetCodexOf => {
             onboarding_codex::forget_as_operator(incoming, context, user_id).await
         }

@@ -37,6 +37,8 @@ pub struct Memory {
     pub context: Context,
     /// Its name.
     pub user_id: String,
+    /// The request that is answered.
+    pub request_id: String,
     /// The session that the answer belongs to.
     pub session_key: String,
     /// The name of the upstream that gives it.
@@ -231,8 +233,9 @@ impl Drop for Relay {
 
 impl Memory {
     async fn keep(&self, response_id: String) {
-        let (session_key, upstream) = (self.session_key.clone(), self.upstream.clone());
-        let remember = Remember { response_id, session_key, upstream };
+        let (request_id, session_key) = (self.request_id.clone(), self.session_key.clone());
+        let upstream = self.upstream.clone();
+        let remember = Remember { request_id, response_id, session_key, upstream };
         if call(&self.context, &self.user_id, remember).await.is_err() {
             // The answer is worth more than its continuation: it goes on without.
             log::fault("an answer was not remembered", &self.user_id);

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod custody;
 pub mod entry;
 pub mod fair_queue;
+pub mod farewell;
 pub mod fingerprint;
 pub mod gateway_key;
 pub mod guesses;

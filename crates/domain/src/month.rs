@@ -191,6 +191,12 @@ impl Tally {
         self.all.of(month)
     }
 
+    /// What was used, month by month, by running requests too.
+    #[must_use]
+    pub const fn all(&self) -> &Months {
+        &self.all
+    }
+
     /// What has arrived in D1.
     #[must_use]
     pub const fn arrived(&self) -> &Months {

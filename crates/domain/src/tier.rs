@@ -117,6 +117,12 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// Whether it goes on being paid for: it is alive, and nobody has cancelled it.
+    #[must_use]
+    pub fn is_paying(&self) -> bool {
+        self.standing != Standing::Over && self.cancel_at.is_none()
+    }
+
     /// What it gives at this moment; `None` where it isn't alive or nobody knows what it is.
     fn gives(&self, rules: &TierRules, now: Millis) -> Option<Held> {
         let grace_ends = match self.standing {
@@ -185,6 +191,26 @@ impl TierRecord {
         for bought in self.customers.values_mut() {
             bought.is_overruled = true;
         }
+    }
+
+    /// What the operator gave.
+    #[must_use]
+    pub fn given(&self) -> Option<Tier> {
+        self.granted.map(|held| held.tier)
+    }
+
+    /// The Stripe customers that have told anything.
+    #[must_use]
+    pub fn customers(&self) -> Vec<String> {
+        self.customers.keys().cloned().collect()
+    }
+
+    /// The subscriptions that go on being paid for: alive, and not cancelled.
+    #[must_use]
+    pub fn paying(&self) -> Vec<String> {
+        let bought = self.customers.values().flat_map(|bought| &bought.purchases.subscriptions);
+        let paying = bought.filter(|subscription| subscription.is_paying());
+        paying.map(|subscription| subscription.id.clone()).collect()
     }
 
     /// The tier at this moment: the highest, and of two that are equal the one that lasts longer.

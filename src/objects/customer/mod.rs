@@ -8,15 +8,17 @@ mod mirror;
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
+use std::time::Duration;
 
 use domain::clock::Millis;
+use domain::identifiers::UserId;
 use domain::session::messages::Entitle;
 use domain::stripe::customer::Customer as Record;
 use domain::stripe::event::Event;
 use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
-use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
+use worker::{Delay, DurableObject, Env, Request, Response, Result, State, durable_object};
 
 use super::document::Document;
 use super::{call, encode, wake_in};
@@ -31,6 +33,8 @@ const GATHERING: Millis = 500;
 /// When what failed is tried again; each time it has to wait for twice as long.
 const FIRST_RETRY: Millis = 1_000;
 const LONGEST_RETRY: Millis = 300_000;
+/// How often it is looked whether messages have arrived.
+const GLANCE: Duration = Duration::from_millis(20);
 /// When it is looked again whether the operator has done what is to be done.
 const DAY: Millis = 86_400_000;
 
@@ -44,6 +48,26 @@ pub struct Receive {
     pub request_id: String,
 }
 
+/// Whose the subscriptions are that are this user's is to be forgotten. The reply are those that go on
+/// being paid for; it comes once nobody is being told of this user any more.
+#[derive(Serialize, Deserialize)]
+pub struct ForgetUser {
+    /// The user.
+    pub user_id: UserId,
+    /// When that was wanted.
+    pub at: Millis,
+}
+
+/// Every message that a customer's object takes.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CustomerMessage {
+    /// An event.
+    Receive(Receive),
+    /// A user is to be forgotten.
+    ForgetUser(ForgetUser),
+}
+
 /// The object of one of Stripe's customers.
 #[durable_object(alarm)]
 pub struct Customer {
@@ -55,6 +79,8 @@ pub struct Customer {
     record: RefCell<Option<Record>>,
     /// How often in a row the alarm has failed.
     failures: Cell<u32>,
+    /// How many messages are on their way to users' objects.
+    telling: Cell<usize>,
 }
 
 // A panic leaves `record` empty (see `receive`), and the rest is whole at every moment.
@@ -65,7 +91,14 @@ impl DurableObject for Customer {
     fn new(state: State, env: Env) -> Self {
         let document = Document::new(state.storage().sql(), "customer");
         let context = Context::new(env);
-        Self { state, context, document, record: RefCell::default(), failures: Cell::default() }
+        Self {
+            state,
+            context,
+            document,
+            record: RefCell::default(),
+            failures: Cell::default(),
+            telling: Cell::default(),
+        }
     }
 
     /// Objects are called by `receive`.
@@ -115,12 +148,23 @@ impl Customer {
 
 impl Customer {
     async fn answer(&self, message: &str) -> Result<String> {
-        let Receive { event, request_id } = serde_json::from_str(message)?;
-        self.turn(|record| record.receive(event))?;
-        fault::strike(&request_id, "panic-customer");
-        fault::linger(&request_id, "slow-customer").await;
-        self.tell().await?;
-        encode::<Receive>(&())
+        match serde_json::from_str(message)? {
+            CustomerMessage::Receive(Receive { event, request_id }) => {
+                self.turn(|record| record.receive(event))?;
+                fault::strike(&request_id, "panic-customer");
+                fault::linger(&request_id, "slow-customer").await;
+                self.tell().await?;
+                encode::<Receive>(&())
+            }
+            CustomerMessage::ForgetUser(ForgetUser { user_id, at }) => {
+                self.turn(|record| record.forget(&user_id, at))?;
+                // What is on its way must not reach whoever has the USER_ID next.
+                while self.telling.get() > 0 {
+                    Delay::from(GLANCE).await;
+                }
+                encode::<ForgetUser>(&self.look(Record::paid_for_nobody)?)
+            }
+        }
     }
 
     /// What the alarm is for. Says whether something waits for the operator.
@@ -132,13 +176,19 @@ impl Customer {
 
     /// Tells users' objects what follows from the events that have come.
     async fn tell(&self) -> Result<()> {
-        let (customer, untold) =
-            self.look(|record| (record.id().unwrap_or_default().to_owned(), record.untold()))?;
-        for (user, purchases) in untold {
+        let customer = self.look(|record| record.id().unwrap_or_default().to_owned())?;
+        // Looked at anew each time: meanwhile somebody may have been forgotten.
+        while let Some((user, purchases)) =
+            self.look(|record| record.untold().into_iter().next())?
+        {
             let revision = purchases.revision;
             let entitle = Entitle { customer: customer.clone(), purchases };
-            let told = call(&self.context, user.as_str(), entitle).await;
-            told.map_err(|_| "a user's object was not told of its tier")?;
+            self.telling.set(self.telling.get() + 1);
+            let told = AssertUnwindSafe(call(&self.context, user.as_str(), entitle));
+            let told = told.catch_unwind().await;
+            self.telling.set(self.telling.get() - 1);
+            let is_told = matches!(told, Ok(Ok(_)));
+            is_told.then_some(()).ok_or("a user's object was not told of its tier")?;
             self.turn(|record| record.taken(&user, revision))?;
         }
         Ok(())

@@ -114,6 +114,7 @@ impl UserSession {
         version: u64,
         tokens: TokenRecord,
     ) -> Result<Refreshed> {
+        let forgotten = self.forgotten.get();
         let Some(desk) = self.desk(user_id) else { return Ok(Refreshed::Unavailable) };
         let Some(refresh_token) = desk.open(Purpose::Refresh, &tokens.refresh) else {
             return Ok(Refreshed::Unreadable);
@@ -128,7 +129,7 @@ impl UserSession {
                 return Ok(Refreshed::Unavailable);
             }
         };
-        self.turn(|session, now| session.refreshed(version, tokens, now))?;
+        self.turn_of(forgotten, |session, now| session.refreshed(version, tokens, now))?;
         desk.note("codex_refresh", outcome);
         Ok(Refreshed::Decided)
     }
@@ -157,6 +158,7 @@ impl UserSession {
         if self.turn(|session, _| (session.is_blocked(), Vec::new()))? {
             return Ok(Begun::Blocked);
         }
+        let forgotten = self.forgotten.get();
         if let Err(retry_after_ms) = self.turn(Session::begin_sign_in)? {
             return Ok(Begun::TooSoon { retry_after_ms });
         }
@@ -180,7 +182,7 @@ impl UserSession {
         };
         let progress = Progress::Pending(polling);
         let sign_in = SignIn { id: id.clone(), user_id: user_id.clone(), expires_at, progress };
-        self.turn(|session, _| session.sign_in_begun(sign_in))?;
+        self.turn_of(forgotten, |session, _| session.sign_in_begun(sign_in))?;
         desk.note("codex_sign_in", "begun");
         let DeviceCode { user_code, verification_uri, verification_uri_complete, .. } = codes;
         Ok(Begun::Codes(Codes {

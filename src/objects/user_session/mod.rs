@@ -6,6 +6,7 @@
 //! while D1 takes a batch, and while the provider of Codex tokens answers.
 
 mod codex;
+mod farewell;
 mod outbox;
 mod store;
 
@@ -20,6 +21,7 @@ use domain::identifiers::ANONYMOUS;
 use domain::session::codex::messages::{
     BeginSignIn, ForgetTokens, FreshToken, KeepTokens, TellSignIn,
 };
+use domain::session::farewell::{Forget, Reopen, TellPaying};
 use domain::session::messages::{
     AddKey, Admission, Admit, Bind, Describe, Entitle, Flush, Permit, Prove, Remember,
     RemoveProject, Renew, Repair, SessionMessage, SetTier, Settle, TellMonth,
@@ -64,6 +66,8 @@ pub struct UserSession {
     /// Those who wait for the refresh that is under way. Not thrown away with the memory: a second
     /// refresh beside it would show a refresh token that the first has spent.
     refreshing: Refreshing,
+    /// Counts those who were forgotten here: what began with one is nothing to whoever comes next.
+    forgotten: Cell<u64>,
 }
 
 // A panic leaves `session` empty (see `receive`), and the rest is whole at every moment.
@@ -81,6 +85,7 @@ impl DurableObject for UserSession {
             alarm: Cell::default(),
             folding: RefCell::default(),
             refreshing: Refreshing::default(),
+            forgotten: Cell::default(),
         }
     }
 
@@ -138,7 +143,11 @@ impl UserSession {
     }
 
     async fn answer(&self, message: &str) -> Result<String> {
-        match serde_json::from_str(message)? {
+        let message = serde_json::from_str(message)?;
+        if let Some(reply) = self.reply_if_closed(&message)? {
+            return Ok(reply);
+        }
+        match message {
             SessionMessage::Admit(message) => encode::<Admit>(&self.admit(message).await?),
             SessionMessage::Settle(message) => {
                 encode::<Settle>(&self.turn(|session, now| session.settle(message, now))?)
@@ -156,8 +165,8 @@ impl UserSession {
                 };
                 encode::<Prove>(&self.turn(prove)?)
             }
-            SessionMessage::Bind(Bind { bearer }) => {
-                encode::<Bind>(&self.turn(|session, _| session.bind(bearer))?)
+            SessionMessage::Bind(message) => {
+                encode::<Bind>(&self.turn(|session, _| session.bind_by_request(message))?)
             }
             SessionMessage::AddKey(AddKey(key)) => {
                 encode::<AddKey>(&self.turn(|session, _| session.add_key(key))?)
@@ -209,6 +218,11 @@ impl UserSession {
             SessionMessage::SetTier(message) => {
                 encode::<SetTier>(&self.turn(|session, now| session.set_tier(&message, now))?)
             }
+            SessionMessage::TellPaying(TellPaying {}) => {
+                encode::<TellPaying>(&self.turn(|session, _| (session.paying(), Vec::new()))?)
+            }
+            SessionMessage::Forget(Forget {}) => encode::<Forget>(&self.forget_person()?),
+            SessionMessage::Reopen(Reopen {}) => encode::<Reopen>(&self.reopen().await?),
         }
     }
 

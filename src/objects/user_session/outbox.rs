@@ -41,11 +41,12 @@ const MOVE_CURSOR: &str = "
     insert into outbox_cursors (outbox, user_id, cursor) values (?1, ?2, ?3)
     on conflict (outbox) do update set cursor = max(cursor, excluded.cursor)";
 
-/// A month's sums only grow, so one that comes late changes nothing.
+/// A month's sums only grow, so one that comes late changes nothing. A cursor beyond every position is
+/// that of an outbox whose user was forgotten: nothing arrives from it any more.
 const SET_MONTHS: &str = "
     insert into monthly_usage (user_id, month, requests, tokens)
     select ?1, value ->> 'month', value ->> 'requests', value ->> 'tokens' from json_each(?2)
-    where true
+    where not exists (select 1 from outbox_cursors where outbox = ?3 and cursor = 9007199254740991)
     on conflict (user_id, month) do update set
         requests = max(requests, excluded.requests), tokens = max(tokens, excluded.tokens)";
 
@@ -53,8 +54,9 @@ const SET_MONTHS: &str = "
 const SET_USER: &str = "
     insert into users (user_id, tier, tier_since, tier_until, blocked, binding, keys, codex,
         created_at, updated_at, revision)
-    values (?1, ?2 ->> 0, ?2 ->> 1, ?2 ->> 2, ?2 ->> 3, ?2 ->> 4, ?2 ->> 5, ?2 ->> 6, ?2 ->> 7,
-        ?2 ->> 8, ?2 ->> 9)
+    select ?1, ?2 ->> 0, ?2 ->> 1, ?2 ->> 2, ?2 ->> 3, ?2 ->> 4, ?2 ->> 5, ?2 ->> 6, ?2 ->> 7,
+        ?2 ->> 8, ?2 ->> 9
+    where not exists (select 1 from outbox_cursors where outbox = ?3 and cursor = 9007199254740991)
     on conflict (user_id) do update set tier = excluded.tier, tier_since = excluded.tier_since,
         tier_until = excluded.tier_until, blocked = excluded.blocked, binding = excluded.binding,
         keys = excluded.keys, codex = excluded.codex, updated_at = excluded.updated_at,
@@ -113,17 +115,20 @@ impl UserSession {
     }
 
     async fn send_next(&self) -> Result<()> {
-        let batch = self.next_batch()?;
+        let (forgotten, batch) = (self.forgotten.get(), self.next_batch()?);
         let revision = batch.mirror.as_ref().map_or(0, |mirror| mirror.revision);
         let sending = std::pin::pin!(self.send(&batch));
         match select(sending, Delay::from(PATIENCE)).await {
             Either::Left((Ok(flush), _)) => {
                 log::event("flush", &flush);
-                self.turn(|session, now| session.flush_succeeded(batch.last, revision, now))
+                let arrived =
+                    |session: &mut Session, now| session.flush_succeeded(batch.last, revision, now);
+                return self.turn_of(forgotten, arrived);
             }
-            Either::Left((Err(error), _)) => self.flush_failed(batch.after, &error.to_string()),
-            Either::Right(_) => self.flush_failed(batch.after, "D1 took too long"),
+            Either::Left((Err(error), _)) => flush_failed(batch.after, &error.to_string()),
+            Either::Right(_) => flush_failed(batch.after, "D1 took too long"),
         }
+        self.turn_of(forgotten, Session::flush_failed)
     }
 
     /// What D1 doesn't have yet, or the beginning of it.
@@ -152,15 +157,17 @@ impl UserSession {
             let values = [format!("[{list}]").into(), outbox.as_str().into()];
             statements.push(database.prepare(INSERT).bind(&values)?);
             #[expect(clippy::cast_precision_loss, reason = "positions are far below 2^53")]
-            let values = [outbox.into(), user_id.as_str().into(), (*last as f64).into()];
+            let values = [outbox.as_str().into(), user_id.as_str().into(), (*last as f64).into()];
             statements.push(database.prepare(MOVE_CURSOR).bind(&values)?);
         }
         if !months.is_empty() {
-            let values = [user_id.as_str().into(), serde_json::to_string(months)?.into()];
+            let months = serde_json::to_string(months)?;
+            let values = [user_id.as_str().into(), months.into(), outbox.as_str().into()];
             statements.push(database.prepare(SET_MONTHS).bind(&values)?);
         }
         if let Some(mirror) = mirror {
-            let values = [user_id.as_str().into(), columns_of(mirror)?.into()];
+            let columns = columns_of(mirror)?;
+            let values = [user_id.as_str().into(), columns.into(), outbox.into()];
             statements.push(database.prepare(SET_USER).bind(&values)?);
         }
         let mut d1_rows_written = 0;
@@ -175,11 +182,10 @@ impl UserSession {
         let object_rows_written = self.store.take_rows_written();
         Ok(Flush { user_id, rows: rows.len(), object_rows_written, d1_rows_written })
     }
+}
 
-    fn flush_failed(&self, after: i64, error: &str) -> Result<()> {
-        log::fault("flush failed", &format!("rows after position {after} wait: {error}"));
-        self.turn(Session::flush_failed)
-    }
+fn flush_failed(after: i64, error: &str) {
+    log::fault("flush failed", &format!("rows after position {after} wait: {error}"));
 }
 
 /// The columns of a user, in the order of their statement.

@@ -57,6 +57,9 @@ const PROJECTS: &str = "projects";
 /// The name of the document that says what is to be shown of the user.
 const MIRROR: &str = "mirror";
 
+/// The name of the document that is left while the user is being forgotten.
+const FAREWELL: &str = "farewell";
+
 /// The object's storage.
 pub struct Store {
     sql: SqlStorage,
@@ -99,6 +102,7 @@ impl Store {
             projects: self.document(PROJECTS)?.unwrap_or_default(),
             mirror: self.document(MIRROR)?.unwrap_or_default(),
             responses: self.rows::<ResponseRow>(responses)?.into_iter().map(Into::into).collect(),
+            farewell: self.document(FAREWELL)?,
         })
     }
 
@@ -154,6 +158,13 @@ impl Store {
             Change::Tier(tier) => self.write_document(TIER, &tier),
             Change::Mirror(mirror) => self.write_document(MIRROR, &mirror),
             Change::Projects(projects) => self.write_document(PROJECTS, &projects),
+            Change::Leave(farewell) => {
+                for everything in ["journal", "responses", "documents"] {
+                    self.write(&format!("delete from {everything}"), Vec::new())?;
+                }
+                self.apply(Change::Flushed(Arrived::default()))?;
+                self.write_document(FAREWELL, &farewell)
+            }
             Change::ResetWindow(now) => self.write(
                 "update journal set admitted_at = admitted_at - ?1 where admitted_at > ?2",
                 vec![MINUTE.into(), (now - MINUTE).into()],
@@ -201,6 +212,7 @@ impl Store {
 
     /// The name of the outbox: made once, and never the same for an object that is born again.
     pub fn outbox(&self) -> Result<String> {
+        self.migrate()?;
         let rows = self.rows::<Text>("select value from meta where name = 'outbox'")?;
         rows.into_iter().next().map(|row| row.value).ok_or_else(|| "the outbox has no name".into())
     }
@@ -213,6 +225,11 @@ impl Store {
         let found = self.rows::<Text>(query)?.into_iter().next().map(|row| row.value);
         let name = found.filter(|name| !name.is_empty()).or_else(|| self.name.clone());
         name.ok_or_else(|| "the object doesn't know its name".into())
+    }
+
+    /// Takes note that the storage is being emptied.
+    pub fn forget(&self) {
+        self.version.set(0);
     }
 
     /// The rows written since the last call.

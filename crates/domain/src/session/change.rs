@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::LEASE;
 use super::access::AccessRecord;
 use super::codex::CodexRecord;
+use super::farewell::Farewell;
 use super::mirror::Mirror;
 use super::projects::Projects;
 use super::responses::Remembered;
@@ -74,6 +75,8 @@ pub enum Change {
     Mirror(Box<Mirror>),
     /// No admission before this moment counts in the window: each inside it is a minute earlier.
     ResetWindow(Millis),
+    /// Nothing of what was stored is there any more, and this is.
+    Leave(Box<Farewell>),
 }
 
 /// What D1 is known to have; stored as it is, as one row.
@@ -109,6 +112,8 @@ pub struct Stored {
     pub mirror: Mirror,
     /// The answers to continue from, by slot.
     pub responses: Vec<(usize, Remembered)>,
+    /// Set while the USER_ID is closed.
+    pub farewell: Option<Farewell>,
 }
 
 impl Stored {

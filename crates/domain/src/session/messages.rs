@@ -10,6 +10,7 @@ use crate::session::codex::messages::{
     BeginSignIn, ForgetTokens, FreshToken, KeepTokens, TellSignIn,
 };
 use crate::session::codex::{AccessToken, SignedOut};
+use crate::session::farewell::{Forget, Reopen, TellPaying};
 use crate::session::onboarding::{Claim, Enroll, IssueCode};
 use crate::tier::{Purchases, Tier};
 
@@ -61,6 +62,12 @@ pub enum SessionMessage {
     TellMonth(TellMonth),
     /// What D1 doesn't have goes there now.
     Flush(Flush),
+    /// Which subscriptions go on being paid for?
+    TellPaying(TellPaying),
+    /// The person is to be forgotten.
+    Forget(Forget),
+    /// The person is forgotten everywhere.
+    Reopen(Reopen),
 }
 
 /// Tells all that a Stripe customer has bought for the user. The reply is whether that was news.
@@ -113,6 +120,8 @@ pub struct Describe {}
 /// whether the user is bound to it now.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Bind {
+    /// The request for which it did.
+    pub request_id: String,
     /// The bearer.
     pub bearer: Fingerprint,
 }
@@ -324,6 +333,8 @@ pub struct Renew {
 /// Keeps the session of an answer, before the answer's id reaches the client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Remember {
+    /// The request that it answers.
+    pub request_id: String,
     /// The answer's id.
     pub response_id: String,
     /// The upstream session that it belongs to.

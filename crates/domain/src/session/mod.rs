@@ -8,6 +8,7 @@ pub mod access;
 mod allowance;
 mod change;
 pub mod codex;
+pub mod farewell;
 pub mod messages;
 pub mod mirror;
 pub mod onboarding;
@@ -22,8 +23,9 @@ use std::collections::BTreeMap;
 use self::access::{AccessRecord, KeyRecord, Proof, Shown};
 pub use self::change::{Arrived, Change, RowState, Stored, StoredRow};
 use self::codex::{CodexRecord, SignIn};
+use self::farewell::Farewell;
 use self::messages::{
-    Admission, Admit, Permit, Reason, Refusal, Remember, Repair, Settle, Standing,
+    Admission, Admit, Bind, Permit, Reason, Refusal, Remember, Repair, Settle, Standing,
 };
 use self::mirror::Mirror;
 use self::projects::Projects;
@@ -90,6 +92,8 @@ pub struct Session {
     tally: Tally,
     refusals: RefusalLog,
     responses: Responses,
+    /// Set while the USER_ID is closed: its person is being forgotten.
+    farewell: Option<Farewell>,
 }
 
 impl Session {
@@ -137,6 +141,7 @@ impl Session {
             tally: Tally::restore(months, running, waiting),
             refusals: RefusalLog::default(),
             responses: Responses::restore(stored.responses, now),
+            farewell: stored.farewell,
         };
         if session.unmirrored().is_some() {
             session.journal.ask_to_flush(now);
@@ -257,15 +262,26 @@ impl Session {
         (true, changes)
     }
 
-    /// Keeps an answer to continue from.
+    /// Keeps an answer to continue from. One to a request that isn't running is of somebody who was
+    /// forgotten meanwhile.
     pub fn remember(&mut self, message: Remember, now: Millis) -> ((), Vec<Change>) {
-        let Remember { response_id, session_key, upstream } = message;
+        let Remember { request_id, response_id, session_key, upstream } = message;
+        if !self.leases.contains_key(&request_id) {
+            return ((), Vec::new());
+        }
         let answer = Remembered { response_id, session_key, upstream, at: now };
         let slot = self.responses.remember(answer.clone());
         ((), vec![Change::Remember(slot, answer)])
     }
 
-    /// Binds the user to the bearer that the upstream took. `true` where it now is.
+    /// Binds the user to the bearer that the upstream took for a request, which is running unless its
+    /// user was forgotten meanwhile. `true` where it now is.
+    pub fn bind_by_request(&mut self, message: Bind) -> (bool, Vec<Change>) {
+        let Bind { request_id, bearer } = message;
+        if self.leases.contains_key(&request_id) { self.bind(bearer) } else { (false, Vec::new()) }
+    }
+
+    /// Binds the user to a bearer. `true` where it now is.
     pub fn bind(&mut self, bearer: Fingerprint) -> (bool, Vec<Change>) {
         let is_bound = self.access.bind(bearer);
         (is_bound, is_bound.then(|| self.access_changed()).into_iter().collect())

@@ -215,7 +215,8 @@ fn the_operator_blocks_and_empties_the_window() {
 
 pub(super) fn answer_of(upstream: &str) -> Remember {
     let (response_id, session_key) = ("r1".to_owned(), "p-1".to_owned());
-    Remember { response_id, session_key, upstream: upstream.to_owned() }
+    let request_id = "r".to_owned();
+    Remember { request_id, response_id, session_key, upstream: upstream.to_owned() }
 }
 
 #[test]
@@ -226,9 +227,12 @@ fn an_answer_is_continued_by_its_own_user() {
         reason(&session.admit(next("a"), LIMITS, 0).0),
         Some(Reason::PreviousResponseNotFound)
     );
-    let remember = answer_of(DEFAULT);
     let mut disk = Disk::default();
-    disk.apply(session.remember(remember, 0).1);
+    disk.apply(session.admit(admit("r"), LIMITS, 0).1);
+    let unheard_of = Remember { request_id: "unheard-of".to_owned(), ..answer_of(DEFAULT) };
+    assert_eq!(session.remember(unheard_of, 0), ((), Vec::new()));
+    disk.apply(session.remember(answer_of(DEFAULT), 0).1);
+    disk.apply(session.settle(settle("r"), 0).1);
     for mut session in [disk.restart(0), session] {
         let (admission, _) = session.admit(next("b"), LIMITS, 1);
         let Admission::Admitted(permit) = admission else { panic!("{admission:?}") };
@@ -301,7 +305,7 @@ fn the_wire_format_is_pinned() {
     assert_eq!(serde_json::to_string(&renew).unwrap(), r#"{"renew":{"request_id":"r1"}}"#);
 
     let remember = answer_of(DEFAULT);
-    let literal = r#"{"remember":{"response_id":"r1","session_key":"p-1","upstream":"default"}}"#;
+    let literal = r#"{"remember":{"request_id":"r","response_id":"r1","session_key":"p-1","upstream":"default"}}"#;
     assert_eq!(serde_json::to_string(&SessionMessage::Remember(remember)).unwrap(), literal);
     let prove = SessionMessage::Prove(Prove(with_keys(&[0])));
     let literal = format!(r#"{{"prove":{{"keys":["{hash}"],"bearer":null}}}}"#);
@@ -312,8 +316,8 @@ fn the_wire_format_is_pinned() {
     );
     assert_eq!(serde_json::to_string(&add).unwrap(), literal);
 
-    let bind = SessionMessage::Bind(Bind { bearer: key(0) });
-    let literal = format!(r#"{{"bind":{{"bearer":"{hash}"}}}}"#);
+    let bind = SessionMessage::Bind(Bind { request_id: "q1".to_owned(), bearer: key(0) });
+    let literal = format!(r#"{{"bind":{{"request_id":"q1","bearer":"{hash}"}}}}"#);
     assert_eq!(serde_json::to_string(&bind).unwrap(), literal);
     let describe = SessionMessage::Describe(Describe {});
     assert_eq!(serde_json::to_string(&describe).unwrap(), r#"{"describe":{}}"#);

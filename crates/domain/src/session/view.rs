@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access::{AccessRecord, KeyRecord};
 use super::codex::State;
+use super::farewell::CLOSED;
 use super::{Limits, Session};
 use crate::clock::{Millis, rfc3339};
 use crate::entry::Entry;
@@ -195,14 +196,16 @@ impl Session {
         let held = self.tier.held(rules, now);
         let oldest_ms = rows.waiting_since.map_or(0, |since| (now - since).max(0));
         let AccessRecord { blocked, keys, .. } = &self.access;
+        let closed = self.is_closed().then(|| CLOSED.to_owned());
         let codex = self.codex.describe(now);
         let Usage { month, requests, tokens } = self.tally.of(Month::of(now));
         View {
             tier: held.map(|held| held.tier),
             tier_since: held.map(|Held { since, .. }| rfc3339(since)),
             tier_until: held.and_then(|held| held.until).map(rfc3339),
-            blocked: blocked.is_some(),
-            blocked_reason: blocked.as_ref().and_then(|block| block.reason.clone()),
+            blocked: blocked.is_some() || closed.is_some(),
+            blocked_reason: closed
+                .or_else(|| blocked.as_ref().and_then(|block| block.reason.clone())),
             upstream: self.access.upstream.clone(),
             binding: self.access.binding(),
             window: WindowView {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::event::{CHECKOUT, DISPUTE, Event, REFUND};
 use super::subscription::{Life, best_claim};
-use crate::clock::sql_text;
+use crate::clock::{Millis, sql_text};
 use crate::identifiers::UserId;
 use crate::tier::{Purchases, Standing, Subscription, Tier};
 
@@ -23,6 +23,15 @@ struct Told {
     user: UserId,
     purchases: Purchases,
     is_taken: bool,
+}
+
+/// What is left of users who were forgotten: whose they were is not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Forgotten {
+    /// When the last of them was.
+    at: Millis,
+    /// Their subscriptions, which are nobody's from then on.
+    subscriptions: Vec<String>,
 }
 
 /// What D1 is to know of a customer.
@@ -47,14 +56,17 @@ pub struct Customer {
     revision: u64,
     /// The revision that D1 has.
     mirrored: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    forgotten: Option<Forgotten>,
 }
 
 impl Customer {
     /// Takes in an event. `false` where it changes nothing.
-    pub fn receive(&mut self, event: Event) -> bool {
+    pub fn receive(&mut self, mut event: Event) -> bool {
         if self.events.iter().any(|known| known.id == event.id) {
             return false;
         }
+        self.keep_forgotten(&mut event);
         let id = event.id.clone();
         self.events.push(event);
         self.forget_needless();
@@ -83,6 +95,35 @@ impl Customer {
         told.is_taken = true;
         self.told.retain(|told| !(told.is_taken && told.purchases.subscriptions.is_empty()));
         true
+    }
+
+    /// Forgets whose the subscriptions are that are this user's. `false` where the user isn't known here.
+    pub fn forget(&mut self, user: &UserId, now: Millis) -> bool {
+        let is_named = |named: Option<&UserId>| named == Some(user);
+        let is_known = self.events.iter().any(|event| is_named(event.user.as_ref()))
+            || self.told.iter().any(|told| told.user == *user);
+        if !is_known {
+            return false;
+        }
+        let theirs = self.lives().into_iter().filter(|life| is_named(self.user_of(life)));
+        let theirs: Vec<_> = theirs.filter_map(|life| life.id().map(str::to_owned)).collect();
+        let subscriptions = self.forgotten.take().map(|old| old.subscriptions).unwrap_or_default();
+        let subscriptions = subscriptions.into_iter().chain(theirs).collect();
+        self.forgotten = Some(Forgotten { at: now, subscriptions });
+        for event in self.events.iter_mut().filter(|event| event.user.as_ref() == Some(user)) {
+            strip(event);
+        }
+        self.told.retain(|told| told.user != *user);
+        self.revision += 1;
+        true
+    }
+
+    /// The subscriptions of users who were forgotten that go on being paid for.
+    #[must_use]
+    pub fn paid_for_nobody(&self) -> Vec<String> {
+        let lives = self.lives();
+        let nobodys = lives.iter().filter(|life| self.is_forgotten(life)).filter_map(Life::bought);
+        nobodys.filter(Subscription::is_paying).map(|bought| bought.id).collect()
     }
 
     /// Stripe's id of it; `None` for what belongs to nobody.
@@ -153,7 +194,42 @@ impl Customer {
     }
 
     fn user_of<'a>(&'a self, life: &Life<'a>) -> Option<&'a UserId> {
+        if self.is_forgotten(life) {
+            return None;
+        }
         life.user().or_else(|| self.user())
+    }
+
+    fn is_forgotten(&self, life: &Life<'_>) -> bool {
+        life.id().is_some_and(|id| self.is_forgottens(id))
+    }
+
+    fn is_forgottens(&self, subscription: &str) -> bool {
+        let forgotten = self.forgotten.as_ref();
+        forgotten
+            .is_some_and(|forgotten| forgotten.subscriptions.iter().any(|id| id == subscription))
+    }
+
+    /// Sees to it that an event brings nobody back. Whatever is said of a subscription that was
+    /// forgotten names nobody; nor does what is of a time before, unless it names somebody whom the
+    /// customer still has. A subscription that began later is somebody's who has come back.
+    fn keep_forgotten(&mut self, event: &mut Event) {
+        let Some(at) = self.forgotten.as_ref().map(|forgotten| forgotten.at) else { return };
+        let is_forgottens = self.is_forgottens(&event.subject);
+        let is_elses = self.events.iter().any(|known| known.user == event.user);
+        let is_past = event.created.min(event.since) <= at && !is_elses;
+        if event.user.is_none() || !(is_forgottens || is_past || is_money_back(event)) {
+            return;
+        }
+        strip(event);
+        let is_news = is_past && !is_forgottens && !event.subject.is_empty();
+        if is_news && !is_money_back(event) {
+            let earlier = self.events.iter_mut().filter(|known| known.subject == event.subject);
+            earlier.for_each(strip);
+            if let Some(forgotten) = &mut self.forgotten {
+                forgotten.subscriptions.push(event.subject.clone());
+            }
+        }
     }
 
     /// Forgets what the last event has made needless.
@@ -216,6 +292,7 @@ impl Customer {
         let mut notes = Vec::new();
         match user {
             Some(_) => {}
+            None if self.is_forgotten(life) => return of_nobody(newest, &bought),
             None if life.is_unsigned() => notes.push(("unsigned_reference", unsigned(id))),
             None => notes.push(("unknown_user", unknown_user(id))),
         }
@@ -240,8 +317,21 @@ impl Customer {
     }
 }
 
+/// Whom it named is not known any more.
+fn strip(event: &mut Event) {
+    event.user = None;
+    event.is_by_merchant = false;
+}
+
 fn is_money_back(event: &Event) -> bool {
     matches!(event.kind.as_str(), REFUND | DISPUTE)
+}
+
+/// What the operator has to do about a subscription whose user was forgotten.
+fn of_nobody(newest: &Event, bought: &Subscription) -> Vec<Value> {
+    let text = forgotten_user(&bought.id);
+    let note = || note("forgotten_user", newest, &bought.id, None, &text);
+    bought.is_paying().then(note).into_iter().collect()
 }
 
 /// A row of `notes`.
@@ -254,6 +344,13 @@ fn unknown_user(id: &str) -> String {
     format!(
         "Nobody knows whose subscription {id} is, so it grants nothing. In Stripe's dashboard, add \
          the metadata user_id to it, with the person's USER_ID; the tier is there a moment later."
+    )
+}
+
+fn forgotten_user(id: &str) -> String {
+    format!(
+        "Subscription {id} is paid for, and grants nothing: whose it was has been forgotten. Cancel \
+         it in Stripe's dashboard."
     )
 }
 

@@ -38,6 +38,12 @@ impl<'a> Life<'a> {
         Self(events.iter().filter(|event| event.subject == id).collect())
     }
 
+    /// Stripe's id of it; `None` where nothing is known of it.
+    #[must_use]
+    pub fn id(&self) -> Option<&'a str> {
+        self.0.first().map(|event| event.subject.as_str())
+    }
+
     /// What is known of it as a whole; a checkout is only asked where nothing else is known.
     ///
     /// A later moment is newer. Within one second, an end is newer than a change, and that than a

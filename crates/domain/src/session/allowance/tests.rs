@@ -376,6 +376,7 @@ fn an_answer_is_continued_at_its_own_upstream_only() {
     let upstreams = [node(DEFAULT, Vec::new()), node("attic", Vec::new())];
     let limits = Limits { upstreams: &upstreams, ..limits(9, 9) };
     let mut session = Session::restore(Stored::default(), 0).0;
+    session.admit(admit("r"), limits, 0);
     session.remember(answer_of("attic"), 0);
     let next = |session: &mut Session, id: &str| {
         let message = Admit { previous_response_id: Some("r1".to_owned()), ..admit(id) };

@@ -18,7 +18,7 @@ pub(in crate::session) fn tokens(name: &str, expires_at: Millis) -> TokenRecord 
     TokenRecord::new(sealed(name), sealed(&format!("refresh-{name}")), expires_at)
 }
 
-pub(super) fn sign_in(id: &str, now: Millis) -> SignIn {
+pub(in crate::session) fn sign_in(id: &str, now: Millis) -> SignIn {
     let polling = Polling {
         device_code: sealed("device"),
         user_code: "ABCD-EFGH".to_owned(),

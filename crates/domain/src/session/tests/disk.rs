@@ -58,6 +58,10 @@ impl Disk {
                 Change::Tier(tier) => self.stored.tier = *tier,
                 Change::Mirror(mirror) => self.stored.mirror = *mirror,
                 Change::Projects(projects) => self.stored.projects = *projects,
+                Change::Leave(farewell) => {
+                    self.rows.clear();
+                    self.stored = Stored { farewell: Some(*farewell), ..Stored::default() };
+                }
                 Change::ResetWindow(now) => {
                     self.change_times(|t| if t > now - MINUTE { t - MINUTE } else { t }, |end| end);
                 }

@@ -2,6 +2,7 @@
 
 mod customers;
 mod events;
+mod forgotten;
 mod sequences;
 
 use serde_json::{Value, json};
