@@ -1,6 +1,6 @@
 //! D1 as a file: what the operator would find there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::types::ValueRef;
@@ -22,6 +22,35 @@ fn summary(rows: &[Row]) -> String {
 #[derive(Clone)]
 pub struct Ledger {
     path: PathBuf,
+}
+
+/// Every row of every table, each as one text that begins with the table's name.
+fn everything(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut tables = connection.prepare("select name from sqlite_master where type = 'table'")?;
+    let tables = tables.query_map([], |row| row.get::<_, String>(0))?;
+    let mut texts = Vec::new();
+    for table in tables {
+        let table = table?;
+        let mut rows = connection.prepare(&format!("select * from \"{table}\""))?;
+        let columns = rows.column_count();
+        let mut rows = rows.query([])?;
+        while let Some(row) = rows.next()? {
+            let mut text = table.clone();
+            for column in 0..columns {
+                text.push_str(" | ");
+                match row.get_ref(column)? {
+                    ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+                        text.push_str(&String::from_utf8_lossy(bytes));
+                    }
+                    ValueRef::Integer(number) => text.push_str(&number.to_string()),
+                    ValueRef::Real(number) => text.push_str(&number.to_string()),
+                    ValueRef::Null => {}
+                }
+            }
+            texts.push(text);
+        }
+    }
+    Ok(texts)
 }
 
 /// One row of `requests`.
@@ -138,33 +167,27 @@ impl Ledger {
 
     /// Every row of every table, each as one text that begins with the table's name.
     pub(crate) fn everything(&self) -> rusqlite::Result<Vec<String>> {
-        let connection = self.connect()?;
-        let mut tables =
-            connection.prepare("select name from sqlite_master where type = 'table'")?;
-        let tables = tables.query_map([], |row| row.get::<_, String>(0))?;
-        let mut texts = Vec::new();
-        for table in tables {
-            let table = table?;
-            let mut rows = connection.prepare(&format!("select * from \"{table}\""))?;
-            let columns = rows.column_count();
-            let mut rows = rows.query([])?;
-            while let Some(row) = rows.next()? {
-                let mut text = table.clone();
-                for column in 0..columns {
-                    text.push_str(" | ");
-                    match row.get_ref(column)? {
-                        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
-                            text.push_str(&String::from_utf8_lossy(bytes));
-                        }
-                        ValueRef::Integer(number) => text.push_str(&number.to_string()),
-                        ValueRef::Real(number) => text.push_str(&number.to_string()),
-                        ValueRef::Null => {}
-                    }
-                }
-                texts.push(text);
+        everything(&self.connect()?)
+    }
+
+    /// Every row of every table of every database below a folder, each after the file's path. What was
+    /// killed is recovered first, as it would be when it is next used.
+    #[must_use]
+    pub fn everywhere(folder: &Path) -> Vec<String> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                found.extend(Self::everywhere(&path));
+            } else if path.extension().is_some_and(|extension| extension == "sqlite") {
+                let rows = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE);
+                let rows = rows.and_then(|connection| everything(&connection));
+                // An object that is emptied meanwhile takes its file along.
+                let rows = if path.exists() { rows.unwrap() } else { Vec::new() };
+                found.extend(rows.into_iter().map(|row| format!("{}: {row}", path.display())));
             }
         }
-        Ok(texts)
+        found
     }
 
     /// To be written to by hand.

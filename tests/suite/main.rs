@@ -23,6 +23,7 @@ mod console;
 mod costs;
 mod daily;
 mod faults;
+mod forgetting;
 mod guesses;
 mod hostile;
 mod identity;
@@ -110,6 +111,7 @@ fn main() -> ExitCode {
         room::tests(),
         openapi::tests(),
         mirror::tests(),
+        forgetting::tests(),
         quota::tests(),
         openclaw::tests(),
         openclaw_conversations::tests(),

@@ -158,7 +158,7 @@ fn message(user_id: &UserId, done: bool, is_anything: bool) -> String {
 }
 
 /// What the operator hears: what was done, what is kept, what is left to be done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// Who.
     pub user_id: UserId,
@@ -171,14 +171,13 @@ pub struct Report {
     /// What stays, of nobody, as far as that is known.
     pub kept: Option<Kept>,
     /// What goes on by itself.
-    #[serde(skip_deserializing)]
     pub pending: Vec<&'static str>,
     /// What the operator has to do.
     pub still_to_do: Vec<String>,
 }
 
 /// How much was forgotten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Gone {
     /// In the user's object.
     #[serde(flatten)]
@@ -188,7 +187,7 @@ pub struct Gone {
 }
 
 /// What stays: amounts, and what leads to those that Stripe has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Kept {
     /// What was used, which is in the sums of all who were forgotten now.
     pub months: Vec<Usage>,
