@@ -281,7 +281,8 @@ async fn exchange(
     };
     let sent = if settings.sends_codex_tokens() {
         let (user_id, token) = (&asked.caller.user_id, permit.token.clone());
-        let payment = Payment { context, settings, user_id, token };
+        let request_id = &asked.incoming.request_id;
+        let payment = Payment { context, settings, user_id, request_id, token };
         codex::send(&mut plan, patience, &mut departure, payment).await
     } else {
         send(&mut plan, patience, &mut departure).await

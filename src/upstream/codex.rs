@@ -29,6 +29,8 @@ pub struct Payment<'a> {
     pub settings: &'a Settings,
     /// Whose token it is.
     pub user_id: &'a UserId,
+    /// The request that it is for.
+    pub request_id: &'a str,
     /// The token, as the object gave it with its permit.
     pub token: Option<AccessToken>,
 }
@@ -94,7 +96,8 @@ impl Payment<'_> {
         rejected: Option<u64>,
         departure: &mut Departure,
     ) -> Result<Option<AccessToken>, NoAnswer> {
-        let message = FreshToken { user_id: self.user_id.clone(), rejected };
+        let (user_id, request_id) = (self.user_id.clone(), self.request_id.to_owned());
+        let message = FreshToken { user_id, request_id, rejected };
         let asked = pin!(call(self.context, self.user_id.as_str(), message));
         match select(departure, asked).await {
             Either::Left(_) => Err(NoAnswer::ClientLeft),

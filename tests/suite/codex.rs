@@ -32,6 +32,7 @@ pub fn tests() -> Vec<Test> {
         what_can_be_sent_once_only_is_sent_once,
         a_refresh_that_doesnt_help_is_not_repeated,
         a_token_that_is_dropped_is_not_brought_back_by_its_refresh,
+        whoever_comes_after_one_who_was_forgotten_has_tokens_of_its_own,
     ];
     tests.extend(tests![Patient: a_provider_that_hangs_is_given_up]);
     tests
@@ -465,4 +466,27 @@ async fn a_token_that_is_dropped_is_not_brought_back_by_its_refresh() {
     refused.refuses(401, "no_codex_session");
     assert_eq!(stage.state_of(&ada).await["state"], "none");
     assert_eq!(stage.paid_with(&ada), [""; 0]);
+}
+
+async fn whoever_comes_after_one_who_was_forgotten_has_tokens_of_its_own() {
+    let stage = shared().await;
+    let old = stage.person("ada", -5).await;
+    stage.behave(&old, |behaviour| behaviour.delay = Duration::from_secs(2));
+    let renaming = async {
+        let asked = || (stage.asked(&old) == 1).then_some(());
+        wait_for("a refresh", Duration::from_secs(20), asked).await;
+        let path = format!("/operator/api/users/{}", old.name);
+        answer(stage.gateway.operator(Method::DELETE, &path)).await.is(200);
+        let key = stage.gateway.mint_key(&old.name).await.key;
+        let tokens = stage.provider.sign_in(&user("grace"));
+        let new = Person { name: old.name.clone(), key, tokens };
+        stage.bring(&new, 3_600).await;
+        new
+    };
+    let (refused, new) = tokio::join!(stage.says(&old), renaming);
+    refused.refuses(401, "no_codex_session");
+    assert_eq!(stage.paid_with(&old), [""; 0], "the old one's request is paid for by nobody");
+    stage.says(&new).await.is(200);
+    assert_eq!(stage.paid_with(&old), [""; 0], "and its tokens pay for nobody");
+    assert_eq!(stage.asked(&old), 1);
 }

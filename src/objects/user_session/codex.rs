@@ -64,10 +64,10 @@ struct Line<'a> {
 impl UserSession {
     /// A token that is good for a while.
     pub(super) async fn fresh_token(&self, message: FreshToken) -> Result<Fresh> {
-        let FreshToken { user_id, rejected } = message;
+        let FreshToken { user_id, request_id, rejected } = message;
         for _ in 0..ATTEMPTS {
-            let decided =
-                self.turn(|session, now| (session.codex().freshness(rejected, now), Vec::new()))?;
+            let decided = self
+                .turn(|session, now| (session.freshness(&request_id, rejected, now), Vec::new()))?;
             let (version, tokens) = match decided {
                 Err(signed_out) => return Ok(Fresh::Refused(signed_out.into())),
                 Ok(Freshness::Fresh(token)) => return Ok(Fresh::Token(token)),

@@ -1,6 +1,6 @@
 //! What a user's session decides about Codex tokens, and what is written then.
 
-use super::{CodexRecord, NotSignedIn, SignIn, TokenRecord};
+use super::{CodexRecord, Freshness, NotSignedIn, SignIn, SignedOut, TokenRecord};
 use crate::clock::Millis;
 use crate::custody::Sealed;
 use crate::session::{Change, Session};
@@ -10,6 +10,23 @@ impl Session {
     #[must_use]
     pub const fn codex(&self) -> &CodexRecord {
         &self.codex
+    }
+
+    /// What is to be done for a fresh token, as [`CodexRecord::freshness`] says. Where the request that
+    /// it pays for isn't running, its user was forgotten, and the tokens are somebody else's.
+    ///
+    /// # Errors
+    /// [`SignedOut`].
+    pub fn freshness(
+        &self,
+        request_id: &str,
+        rejected: Option<u64>,
+        now: Millis,
+    ) -> Result<Freshness, SignedOut> {
+        if !self.leases.contains_key(request_id) {
+            return Err(SignedOut::NoSession);
+        }
+        self.codex.freshness(rejected, now)
     }
 
     /// Whether the operator has blocked the user.
@@ -214,13 +231,14 @@ mod tests {
         let keep = format!(
             r#"{{"keep_tokens":{{"access":{seal},"refresh":{refresh},"expires_at":7,"expired":false,"refreshed_at":null}}}}"#
         );
-        let fresh = FreshToken { user_id: user_id.clone(), rejected: Some(3) };
+        let fresh =
+            FreshToken { user_id: user_id.clone(), request_id: "q1".to_owned(), rejected: Some(3) };
         for (message, literal) in [
             (SessionMessage::KeepTokens(KeepTokens(tokens("a", 7))), keep.as_str()),
             (SessionMessage::ForgetTokens(ForgetTokens {}), r#"{"forget_tokens":{}}"#),
             (
                 SessionMessage::FreshToken(fresh),
-                r#"{"fresh_token":{"user_id":"ada","rejected":3}}"#,
+                r#"{"fresh_token":{"user_id":"ada","request_id":"q1","rejected":3}}"#,
             ),
             (
                 SessionMessage::BeginSignIn(BeginSignIn { user_id }),

@@ -22,6 +22,8 @@ pub struct ForgetTokens {}
 pub struct FreshToken {
     /// Whose; the tokens are sealed for that name.
     pub user_id: UserId,
+    /// The request that it pays for.
+    pub request_id: String,
     /// The version of the token that the upstream has just rejected.
     pub rejected: Option<u64>,
 }
