@@ -1,9 +1,8 @@
 // Asking the gateway. The sign-in is a cookie that scripts can't read; what goes along with whatever
 // changes anything is kept in memory alone.
 
-/** How long an answer may take. An import of a long list takes its time. */
+/** How long an answer may take, in ms, where nothing else is said. */
 const PATIENCE = 15_000;
-const LONG_PATIENCE = 120_000;
 
 let csrfToken = null;
 let onSignedOut = () => {};
@@ -51,12 +50,12 @@ export async function ask(method, path, options) {
 /** A part of a path, or a member of a query. */
 export const part = encodeURIComponent;
 
-async function request(method, url, { body, csv, signal } = {}) {
+async function request(method, url, { body, csv, signal, patience = PATIENCE } = {}) {
   const headers = { accept: "application/json" };
   if (csrfToken && method !== "GET") headers["x-csrf-token"] = csrfToken;
   if (csv !== undefined) headers["content-type"] = "text/csv";
   else if (body !== undefined) headers["content-type"] = "application/json";
-  const patience = AbortSignal.timeout(csv === undefined ? PATIENCE : LONG_PATIENCE);
+  const late = AbortSignal.timeout(patience);
   let response;
   let text;
   try {
@@ -67,12 +66,12 @@ async function request(method, url, { body, csv, signal } = {}) {
       credentials: "same-origin",
       cache: "no-store",
       redirect: "error",
-      signal: signal ? AbortSignal.any([signal, patience]) : patience,
+      signal: signal ? AbortSignal.any([signal, late]) : late,
     });
     text = await response.text();
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new Problem(patience.aborted ? "The gateway doesn't answer." : "The gateway can't be reached.");
+    throw new Problem(late.aborted ? "The gateway doesn't answer." : "The gateway can't be reached.");
   }
   const answer = parse(text);
   if (response.ok) return answer;

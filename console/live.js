@@ -10,6 +10,8 @@ import { plural } from "./numbers.js";
 const PERIOD = { room: 2000, elsewhere: 8000, hidden: 30_000 };
 /** How long to wait where there was no answer; the last one from then on. */
 const RETRIES = [1000, 2000, 3000, 5000];
+/** After so long without an answer the connection is lost. */
+const PATIENCE = 6000;
 /** Minutes that a first answer brings, and that each later one does. */
 const PAST = 60;
 const LATEST = 3;
@@ -55,7 +57,7 @@ export async function refresh() {
   clearTimeout(timer);
   const { signal } = running;
   try {
-    take(await api.ask("GET", `/overview?minutes=${missingMinutes()}`, { signal }));
+    take(await api.ask("GET", `/overview?minutes=${missingMinutes()}`, { signal, patience: PATIENCE }));
   } catch (problem) {
     if (!signal.aborted && problem.status !== 401) fail(problem);
   } finally {

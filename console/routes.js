@@ -8,7 +8,7 @@ export function parse(hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split("?");
   const [first = "", second = ""] = path.split("/");
   const members = Object.fromEntries(new URLSearchParams(query));
-  if (first === "users" && second) return { page: "user", userId: decode(second), members };
+  if (first === "users" && second) return { page: "user", userId: decode(second).toLowerCase(), members };
   return { page: PAGES.includes(first) ? first : "room", members };
 }
 

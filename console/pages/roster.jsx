@@ -19,6 +19,9 @@ export function RosterPage() {
   );
 }
 
+/** A long list takes its time. */
+const PATIENCE = 120_000;
+
 const EXAMPLE = "name,email\nAda Lovelace,ada@example.com\nGrace Hopper,grace@example.com";
 
 function Import() {
@@ -38,7 +41,9 @@ function Import() {
     setBusy(true);
     setProblem(null);
     try {
-      setSeats(await ask("POST", `/roster${isReissue ? "?reissue=true" : ""}`, { csv: text }));
+      setSeats(
+        await ask("POST", `/roster${isReissue ? "?reissue=true" : ""}`, { csv: text, patience: PATIENCE }),
+      );
       setText("");
       announce("The roster is imported.");
       refresh();

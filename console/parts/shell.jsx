@@ -44,8 +44,9 @@ export function Shell({ page, children }) {
               <Icon name={place} size={18} />
               <span>{label}</span>
               {place === "notes" && overview?.notes > 0 && (
-                <b class="badge" aria-label={`${overview.notes} waiting`}>
+                <b class="badge">
                   {overview.notes}
+                  <span class="unseen"> waiting</span>
                 </b>
               )}
             </a>
