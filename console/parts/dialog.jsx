@@ -8,8 +8,13 @@ export function Dialog({ title, onClose, children }) {
   const heading = useId();
   useEffect(() => {
     const dialog = element.current;
+    // A dialog that is taken away doesn't give the focus back by itself.
+    const before = document.activeElement;
     dialog.showModal();
-    return () => dialog.close();
+    return () => {
+      dialog.close();
+      before?.focus();
+    };
   }, []);
   const close = (event) => {
     event.preventDefault();
