@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use ureq::Agent;
 use ureq::http::{HeaderMap, Method, Request, Response};
-use ureq::{Agent, Timeout};
 
 use crate::base_url::BaseUrl;
 use crate::failure::{Failure, Kind};
@@ -183,14 +183,7 @@ impl Client {
     /// A request that got no whole answer.
     pub fn broken(&self, error: &ureq::Error, question: &Question<'_>) -> Failure {
         let failure = refusal::of_connection(error, &self.base);
-        let was_sent = !matches!(
-            error,
-            ureq::Error::HostNotFound
-                | ureq::Error::ConnectionFailed
-                | ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve)
-        ) && tls::problem(error).is_none()
-            && !refusal::is_refused(error);
-        if question.method == Method::GET || !was_sent {
+        if question.method == Method::GET || refusal::came_to_nobody(error) {
             return failure;
         }
         failure.next(

@@ -74,6 +74,7 @@ impl Output {
             table.enforce_styling();
         }
         table.add_rows(rows);
+        pad(&mut table);
         let lines = table.lines().map(|line| line.trim_end().to_owned() + "\n");
         print(&lines.collect::<String>())
     }
@@ -125,10 +126,15 @@ pub fn table(head: &[&str], width: Option<u16>) -> Table {
         let head = head.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold));
         table.set_header(Row::from(head.collect::<Vec<_>>()));
     }
+    pad(&mut table);
+    table
+}
+
+/// Two spaces between the columns that there are, and none at the edge.
+pub fn pad(table: &mut Table) {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    table
 }
 
 /// A text in a table.

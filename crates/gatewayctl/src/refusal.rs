@@ -54,6 +54,7 @@ fn next_of(code: &str) -> Option<&'static str> {
             "Compare the token with the gateway's secret OPERATOR_TOKEN, and sign in with \
              `gatewayctl login`."
         }
+        "method_not_allowed" => "This gateway is older than this command: deploy it anew.",
         "database_unavailable" | "not_configured" => "`gatewayctl doctor` says what is wrong.",
         _ => return None,
     })
@@ -114,7 +115,7 @@ pub fn of_connection(error: &Error, base: &BaseUrl) -> Failure {
         unreachable(format!("{host} can't be trusted: {problem}."))
     } else {
         match error {
-            Error::HostNotFound => unreachable(format!("There is no host called {host}.")),
+            error if is_unknown(error) => unreachable(format!("There is no host called {host}.")),
             Error::Timeout(Timeout::Connect | Timeout::Resolve) => {
                 unreachable(format!("{url} doesn't answer within ten seconds."))
             }
@@ -131,9 +132,22 @@ pub fn of_connection(error: &Error, base: &BaseUrl) -> Failure {
     failure.next("`gatewayctl doctor` says how far one gets, and what to do.")
 }
 
-/// Whether nothing listens.
-pub fn is_refused(error: &Error) -> bool {
-    matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+/// Whether nothing was sent, for nobody was there to send it to.
+pub fn came_to_nobody(error: &Error) -> bool {
+    let is_refused =
+        matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused);
+    let is_late = matches!(error, Error::Timeout(Timeout::Connect | Timeout::Resolve));
+    is_refused || is_late || is_unknown(error) || tls::problem(error).is_some()
+}
+
+/// Whether the host's name is nobody's. The standard library has no kind of error for it, only words.
+fn is_unknown(error: &Error) -> bool {
+    let has_no_address = |error: &io::Error| {
+        let words = error.to_string();
+        words.contains("lookup address") || words.contains("No such host")
+    };
+    matches!(error, Error::HostNotFound)
+        || matches!(error, Error::Io(error) if has_no_address(error))
 }
 
 #[cfg(test)]

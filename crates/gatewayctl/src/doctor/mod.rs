@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::arguments::Global;
 use crate::client::Client;
 use crate::failure::{Failure, Kind};
-use crate::output::{Output, Tone, cell, print_json, toned};
+use crate::output::{Output, Tone, cell, pad, print_json, toned};
 use crate::target::{self, Target};
 
 /// What is said of one thing.
@@ -134,9 +134,7 @@ impl Examination {
             toned(format!("{:<9}", check.name), Tone::Strong),
             cell(text),
         ]);
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
-        }
+        pad(&mut table);
         let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
         self.output.line(&lines.join("\n"))
     }
