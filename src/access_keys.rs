@@ -12,17 +12,22 @@ use serde_json::json;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
+use crate::error::Error;
 use crate::{clock, log, token_client};
 
 /// How long fetched keys are as good as new.
 const KEPT_FOR: Millis = 3_600_000;
-/// How long after a fetch the next one is made at the earliest, whatever key an assertion names.
+/// How long they are known to be all that there are, whatever key an assertion names.
 const PAUSE: Millis = 30_000;
+/// How long they aren't asked for again where they could not be had.
+const PAUSE_AFTER_A_FAILURE: Millis = 5_000;
 
 #[derive(Clone, Default)]
 struct Known {
-    /// When they were last asked for, whether or not they came.
-    asked_at: Option<Millis>,
+    /// When they came.
+    fetched_at: Option<Millis>,
+    /// When they last could not be had.
+    failed_at: Option<Millis>,
     keys: Vec<SigningKey>,
 }
 
@@ -31,23 +36,34 @@ thread_local! {
 }
 
 /// Whether an assertion was signed by the team's Access.
-pub async fn has_signed(settings: &AccessSettings, assertion: &Assertion<'_>) -> bool {
-    let Some(key) = key(settings, &assertion.key_id).await else { return false };
-    is_signature(&key, assertion).await.unwrap_or(false)
+///
+/// # Errors
+/// [`Error::AccessUnavailable`] where nobody can say, for the keys can't be had.
+pub async fn has_signed(
+    settings: &AccessSettings,
+    assertion: &Assertion<'_>,
+) -> Result<bool, Error> {
+    let Some(key) = key(settings, &assertion.key_id).await? else { return Ok(false) };
+    Ok(is_signature(&key, assertion).await.unwrap_or(false))
 }
 
-/// The key of a name. Keys that are known stay good while newer ones can't be had.
-async fn key(settings: &AccessSettings, key_id: &str) -> Option<SigningKey> {
+/// The key of a name. Keys that are known stay good while newer ones can't be had. Who comes while they
+/// are being fetched fetches them too, rather than being taken for a stranger.
+async fn key(settings: &AccessSettings, key_id: &str) -> Result<Option<SigningKey>, Error> {
     let find = |keys: &[SigningKey]| keys.iter().find(|key| key.kid == key_id).cloned();
     let now = clock::reading();
     let known = KNOWN.with_borrow(Clone::clone);
-    let age = known.asked_at.map_or(Millis::MAX, |asked_at| (now - asked_at).max(0));
+    let is_since = |moment: Option<Millis>, pause: Millis| {
+        moment.is_some_and(|moment| (now - moment).max(0) < pause)
+    };
     let found = find(&known.keys);
     let rests = if found.is_some() { KEPT_FOR } else { PAUSE };
-    if age < rests {
-        return found;
+    if is_since(known.fetched_at, rests) {
+        return Ok(found);
     }
-    KNOWN.with_borrow_mut(|known| known.asked_at = Some(now));
+    if is_since(known.failed_at, PAUSE_AFTER_A_FAILURE) {
+        return found.map(Some).ok_or(Error::AccessUnavailable);
+    }
     let url = format!("{}/cdn-cgi/access/certs", settings.issuer);
     let keys = match token_client::get(&url).await {
         Ok((200, body)) => signing_keys(&body),
@@ -55,11 +71,13 @@ async fn key(settings: &AccessSettings, key_id: &str) -> Option<SigningKey> {
     };
     let Some(keys) = keys else {
         log::fault("the keys of Cloudflare Access can't be had", &url);
-        return found;
+        KNOWN.with_borrow_mut(|known| known.failed_at = Some(clock::reading()));
+        return found.map(Some).ok_or(Error::AccessUnavailable);
     };
     let found = find(&keys);
-    KNOWN.with_borrow_mut(|known| known.keys = keys);
-    found
+    let fetched_at = Some(clock::reading());
+    KNOWN.set(Known { fetched_at, failed_at: None, keys });
+    Ok(found)
 }
 
 async fn is_signature(key: &SigningKey, assertion: &Assertion<'_>) -> Result<bool, JsValue> {

@@ -49,8 +49,8 @@ const NOTE: &str = "
 
 const CLOSE: &str = "
     insert into closed_months (month, closed_at, requests, tokens, mismatches)
-    select ?1, ?4, coalesce(sum(requests), 0), coalesce(sum(tokens), 0),
-        (select count(*) from differences) from monthly_usage where month = ?1";
+    select ?1, ?2, coalesce(sum(requests), 0), coalesce(sum(tokens), 0), ?3
+    from monthly_usage where month = ?1";
 
 const FORGET: &str = "
     delete from requests where id in
@@ -67,12 +67,12 @@ struct Difference {
 /// Does it. What goes wrong is a fault in the log, and is tried again the next day.
 pub async fn run(context: &Context) {
     let now = clock::reading();
+    let last_month = Month::of(now).previous();
+    let closed = close(context, last_month, now).await;
     // A month's rows have to be there until it is closed.
-    let done = match close(context, Month::of(now).previous(), now).await {
-        Ok(()) => forget(context, now).await,
-        failed => failed,
-    };
-    match done {
+    let needed_since = if closed.is_ok() { now } else { last_month.begins() - DAY };
+    let forgotten = forget(context, now, needed_since).await;
+    match closed.and(forgotten) {
         Ok(()) => log::event("daily", &serde_json::json!({})),
         Err(error) => log::fault("the day's work isn't done", &error.to_string()),
     }
@@ -108,22 +108,31 @@ async fn close(context: &Context, month: Month, now: Millis) -> Result<()> {
             database.prepare(CORRECT).bind(&values)?.run().await?;
         }
     }
-    let different = of_month(&differences)?.all().await?.results::<Difference>()?;
+    // Where nothing differed, nothing is compared twice.
+    let different = if asked.is_empty() {
+        Vec::new()
+    } else {
+        of_month(&differences)?.all().await?.results::<Difference>()?
+    };
     for Difference { user_id, .. } in &different {
         log::fault("a month's count and rows differ", &format!("{user_id}, {name}"));
     }
-    let notes = vec![
-        of_month(&format!("{DIFFERENCES}{NOTE}"))?,
-        of_month(&format!("{DIFFERENCES}{CLOSE}"))?,
-    ];
-    let notes = database.batch(notes).await?;
-    notes.iter().find_map(worker::D1Result::error).map_or(Ok(()), |error| Err(error.into()))
+    let mut statements = Vec::new();
+    if !different.is_empty() {
+        statements.push(of_month(&format!("{DIFFERENCES}{NOTE}"))?);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+    let values = [name.into(), sql_text(now).into(), (different.len() as f64).into()];
+    statements.push(database.prepare(CLOSE).bind(&values)?);
+    let written = database.batch(statements).await?;
+    written.iter().find_map(worker::D1Result::error).map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// Deletes the rows that are older than `RETENTION_DAYS`.
-async fn forget(context: &Context, now: Millis) -> Result<()> {
+/// Deletes the rows that are older than `RETENTION_DAYS`, and not needed any more.
+async fn forget(context: &Context, now: Millis, needed_since: Millis) -> Result<()> {
     let settings = context.settings().map_err(|error| error.to_string())?;
-    let oldest = sql_text(now - Millis::from(settings.retention_days) * DAY);
+    let kept_since = now - Millis::from(settings.retention_days) * DAY;
+    let oldest = sql_text(kept_since.min(needed_since));
     let database = context.database()?;
     for _ in 0..BATCHES {
         #[expect(clippy::cast_precision_loss, reason = "it is a thousand")]

@@ -60,6 +60,8 @@ pub enum Error {
          STRIPE_WEBHOOK_SECRET with the signing secret of the endpoint in Stripe's dashboard."
     )]
     InvalidSignature,
+    #[error("Nobody signs in over plain HTTP, where others could read the token. Use https://.")]
+    HttpsRequired,
     #[error("{0}")]
     MissingKey(&'static str),
     #[error(
@@ -179,6 +181,11 @@ pub enum Error {
          requests go on meanwhile."
     )]
     DatabaseUnavailable,
+    #[error(
+        "Cloudflare Access can't be asked for its keys right now, so nobody is known by it. Try again \
+         in a few seconds; if it stays so, compare ACCESS_TEAM_DOMAIN with the team's domain."
+    )]
+    AccessUnavailable,
     #[error("The gateway isn't set up completely: {0}. Tell the operator.")]
     NotConfigured(String),
 }
@@ -213,6 +220,7 @@ impl Error {
             | Self::PreviousResponseNotFound
             | Self::PreviousResponseElsewhere
             | Self::UpgradeUnsupported
+            | Self::HttpsRequired
             | Self::InvalidSignature
             | Self::InvalidRoster(_) => 400,
             Self::MissingKey(_)
@@ -238,7 +246,10 @@ impl Error {
             Self::UpstreamUnreachable | Self::UpstreamRedirect | Self::TokenEndpointUnavailable => {
                 502
             }
-            Self::NotConfigured(_) | Self::DatabaseUnavailable | Self::UpstreamBusy { .. } => 503,
+            Self::NotConfigured(_)
+            | Self::AccessUnavailable
+            | Self::DatabaseUnavailable
+            | Self::UpstreamBusy { .. } => 503,
             Self::UpstreamTimeout => 504,
         }
     }
@@ -257,6 +268,7 @@ impl Error {
                 "previous_response_not_found"
             }
             Self::UpgradeUnsupported => "upgrade_unsupported",
+            Self::HttpsRequired => "https_required",
             Self::InvalidSignature => "invalid_signature",
             Self::MissingKey(_) => "missing_key",
             Self::InvalidKey => "invalid_key",
@@ -287,6 +299,7 @@ impl Error {
             Self::UpstreamRedirect => "upstream_redirect",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::UpstreamBusy { .. } => "upstream_busy",
+            Self::AccessUnavailable => "access_unavailable",
             Self::DatabaseUnavailable => "database_unavailable",
             Self::NotConfigured(_) => "not_configured",
         }

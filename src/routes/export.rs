@@ -36,17 +36,13 @@ const COLUMNS: [&str; 15] = [
     "request_id",
 ];
 
-/// ?1 is the id of the last row that was sent, ?2 a user or nothing, ?3 and ?4 the time from and to.
-const QUERY: &str = "
-with page as (
-  select * from requests
-  where id > ?1 and (?2 = '' or user_id = ?2) and created_at >= ?3 and (?4 = '' or created_at < ?4)
-  order by id limit ?5
-)
-select json_object('last', (select max(id) from page), 'rows', (
-  select json_group_array(json_array(id, replace(created_at, ' ', 'T') || 'Z', user_id, project,
-    endpoint, model, status, error_code, count, latency_ms, ttfb_ms, tokens_est, tokens_source,
-    month, request_id)) from page)) as found";
+/// Everybody's rows in the order of their times, one user's in that of their arrival: each is the order of
+/// an index. ?1 and ?2 are the time and the id at which the last page ended, ?3 a user or nothing, ?4 and
+/// ?5 the times from and to, ?6 how many.
+const OF_ALL: &str = "where created_at >= ?1 and (created_at, id) > (?1, ?2)
+    and created_at >= ?4 and (?5 = '' or created_at < ?5) order by created_at, id limit ?6";
+const OF_ONE: &str = "where user_id = ?3 and id > ?2
+    and created_at >= ?4 and (?5 = '' or created_at < ?5) order by id limit ?6";
 
 #[derive(Clone, Copy)]
 enum Format {
@@ -56,7 +52,8 @@ enum Format {
 
 #[derive(Deserialize)]
 struct Page {
-    last: Option<u64>,
+    /// The time and the id at which it ends; nothing where it is empty.
+    end: Option<(String, u64)>,
     rows: Vec<Vec<Box<RawValue>>>,
 }
 
@@ -66,7 +63,8 @@ struct Export {
     format: Format,
     /// The user and the times that are asked for.
     filter: [String; 3],
-    last: u64,
+    /// Where the last page ended.
+    end: (String, u64),
     is_begun: bool,
     is_over: bool,
 }
@@ -87,7 +85,8 @@ pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, 
     let user_id = incoming.asked("user_id").unwrap_or_default().to_ascii_lowercase();
     let filter = [user_id, moment(incoming, "from")?, moment(incoming, "to")?];
     let context = context.clone();
-    let mut export = Export { context, format, filter, last: 0, is_begun: false, is_over: false };
+    let mut export =
+        Export { context, format, filter, end: <_>::default(), is_begun: false, is_over: false };
     // What fails at once is an answer, not a broken file.
     let first = export.next().await?;
     let rest = stream::unfold(export, |mut export| async move {
@@ -130,10 +129,12 @@ impl Export {
     /// The next part of the file.
     async fn next(&mut self) -> Result<String, Error> {
         let [user_id, from, to] = self.filter.each_ref().map(|text| text.as_str().into());
+        let (time, id) = &self.end;
         #[expect(clippy::cast_precision_loss, reason = "ids are far below 2^53")]
-        let values = [(self.last as f64).into(), user_id, from, to, BATCH.into()];
-        let Page { last, rows } = database::ask(&self.context, QUERY, &values).await?;
-        self.last = last.unwrap_or(self.last);
+        let values = [time.as_str().into(), (*id as f64).into(), user_id, from, to, BATCH.into()];
+        let query = query(if self.filter[0].is_empty() { OF_ALL } else { OF_ONE });
+        let Page { end, rows } = database::ask(&self.context, &query, &values).await?;
+        self.end = end.unwrap_or_default();
         self.is_over = rows.len() < BATCH as usize;
         let mut text = String::new();
         if !std::mem::replace(&mut self.is_begun, true) && matches!(self.format, Format::Csv) {
@@ -150,6 +151,18 @@ impl Export {
         }
         Ok(text)
     }
+}
+
+fn query(rows: &str) -> String {
+    format!(
+        "with page as (select *, row_number() over () as place from (select * from requests {rows}))
+        select json_object(
+          'end', (select json_array(created_at, id) from page order by place desc limit 1),
+          'rows', (select json_group_array(json_array(id, replace(created_at, ' ', 'T') || 'Z',
+              user_id, project, endpoint, model, status, error_code, count, latency_ms, ttfb_ms,
+              tokens_est, tokens_source, month, request_id))
+            from (select * from page order by place))) as found"
+    )
 }
 
 /// A row as a line of JSON.

@@ -144,22 +144,23 @@ pub async fn authorize(
     operator_access::authorize(incoming, context).await.map(Some)
 }
 
-/// Answers, and records what the operator did.
+/// Answers, and records what the operator did; also where nobody knows whether it was done.
 pub async fn handle(
     task: Task,
     named: Named<'_>,
     incoming: &Incoming,
     context: &Context,
 ) -> Result<Response, Error> {
-    let response = respond(task, &named, incoming, context).await?;
-    if let (Some(operator), Some(what)) = (named.operator, task.action()) {
+    let response = respond(task, &named, incoming, context).await;
+    let may_be_done = matches!(response, Ok(_) | Err(Error::Internal));
+    if may_be_done && let (Some(operator), Some(what)) = (named.operator, task.action()) {
         let operator = operator.name.clone();
         // Of whom nothing is to be left, the record says nothing either.
         let is_forgotten = matches!(task, Task::ForgetUser);
         let user_id = if is_forgotten { "" } else { named.user_id }.to_ascii_lowercase();
         operator_actions::record(incoming, context, Action { operator, what, user_id });
     }
-    Ok(response)
+    response
 }
 
 async fn respond(

@@ -5,6 +5,7 @@ use domain::gateway_key;
 use domain::identifiers::UserId;
 use domain::session::access::KeyRecord;
 use domain::session::messages::{AddKey, Flush, RemoveProject, Repair, SetTier};
+use domain::tier::Tier;
 use domain::upstreams::named;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -152,6 +153,7 @@ pub async fn set_tier(
     let user_id = person(user_id)?;
     let body = body::read(incoming, MAX_BODY_BYTES).await?;
     let tier: SetTier = from_json(&body)?;
+    incoming.is_about(tier.tier.map_or("none", Tier::name));
     call(context, user_id.as_str(), tier).await?;
     me::show(incoming, context, user_id.as_str()).await
 }
@@ -167,6 +169,7 @@ pub async fn remove_project(
     project: &str,
 ) -> Result<Response, Error> {
     let user_id = UserId::parse(user_id)?;
+    incoming.is_about(project);
     if !call(context, user_id.as_str(), RemoveProject(project.to_owned())).await? {
         return Err(Error::NotFound);
     }

@@ -38,7 +38,8 @@ impl Operator {
 /// # Errors
 /// [`Error::NotFound`] where no operator is configured, so that the routes don't seem to exist;
 /// [`Error::OperatorRequired`] where somebody else calls; [`Error::TooManyAttempts`] where wrong
-/// credentials come too fast; [`Error::CsrfFailed`] where another site made the browser call.
+/// credentials come too fast; [`Error::CsrfFailed`] where another site made the browser call;
+/// [`Error::AccessUnavailable`] where nobody can say whether Access has let somebody through.
 pub async fn authorize(incoming: &Incoming, context: &Context) -> Result<Operator, Error> {
     let settings = context.settings()?;
     let OperatorSettings { token, access } = settings.operator.as_ref().ok_or(Error::NotFound)?;
@@ -74,7 +75,7 @@ async fn by_access(
 ) -> Result<Option<Operator>, Error> {
     let Some(assertion) = Assertion::parse(assertion) else { return Ok(None) };
     let Some(holder) = assertion.holder(access, incoming.arrived) else { return Ok(None) };
-    if !access_keys::has_signed(access, &assertion).await {
+    if !access_keys::has_signed(access, &assertion).await? {
         return Ok(None);
     }
     // Access puts the assertion on whatever a browser sends, whoever made it send that.
@@ -112,6 +113,15 @@ fn check_origin(incoming: &Incoming) -> Result<(), Error> {
 /// is no TLS on one's own machine.
 pub fn cookie_name(incoming: &Incoming) -> &'static str {
     if incoming.origin().starts_with("https:") { "__Host-operator" } else { "operator" }
+}
+
+/// Whether nobody on the way can read what is sent: over TLS, or on one's own machine.
+pub fn is_private(incoming: &Incoming) -> bool {
+    let origin = incoming.origin();
+    let Some(host) = origin.strip_prefix("http://") else { return true };
+    ["127.0.0.1", "localhost", "[::1]"].iter().any(|own| {
+        host.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    })
 }
 
 fn cookie(incoming: &Incoming) -> Option<String> {

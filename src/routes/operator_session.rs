@@ -34,10 +34,14 @@ struct Standing<'a> {
 ///
 /// # Errors
 /// [`Error::NotFound`] where no operator is configured, [`Error::OperatorRequired`] and
-/// [`Error::TooManyAttempts`] for a wrong token.
+/// [`Error::TooManyAttempts`] for a wrong token; [`Error::HttpsRequired`] where token and cookie would
+/// go over a network unencrypted.
 pub async fn begin(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
     let settings = context.settings()?;
     let operator = settings.operator.as_ref().ok_or(Error::NotFound)?;
+    if !operator_access::is_private(incoming) {
+        return Err(Error::HttpsRequired);
+    }
     let body = body::read(incoming, MAX_BODY_BYTES).await?;
     // What was sent may be the token, so it isn't repeated.
     let shown: Shown = serde_json::from_slice(&body).map_err(|_| Error::InvalidJson {

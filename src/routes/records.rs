@@ -28,20 +28,22 @@ const RESOLVE: &str = "
 update notes set resolved_at = ?4
 where customer_id = ?1 and kind = ?2 and subject = ?3 and resolved_at is null";
 
-/// ?1 is a user or nothing, ?2 the id of the last one on the page before.
-const ACTIONS: &str = "
-with page as (
-  select * from operator_actions
-  where (?1 = '' or user_id = ?1) and (?2 = '' or id < cast(?2 as integer))
-  order by id desc limit ?3 + 1
-),
-shown as (select * from page order by id desc limit ?3)
-select json_object(
-  'actions', (select json_group_array(json_object('id', id, 'operator', operator,
-      'action', action, 'user_id', user_id, 'detail', detail,
-      'created_at', replace(created_at, ' ', 'T') || 'Z')) from shown),
-  'end', (select min(id) from shown having (select count(*) from page) > count(*))
-) as found";
+/// ?1 is a user or nothing, ?2 the id of the last one on the page before or nothing, ?3 how many.
+fn actions_of(whom: &str) -> String {
+    format!(
+        "with page as (
+          select * from operator_actions
+          where {whom} and (?2 = '' or id < cast(?2 as integer)) order by id desc limit ?3 + 1
+        ),
+        shown as (select * from page order by id desc limit ?3)
+        select json_object(
+          'actions', (select json_group_array(json_object('id', id, 'operator', operator,
+              'action', action, 'user_id', user_id, 'detail', detail,
+              'created_at', replace(created_at, ' ', 'T') || 'Z')) from shown),
+          'end', (select min(id) from shown having (select count(*) from page) > count(*))
+        ) as found"
+    )
+}
 
 #[derive(Serialize)]
 struct Notes {
@@ -105,8 +107,10 @@ pub async fn actions(incoming: &Incoming, context: &Context) -> Result<Response,
     let cursor = incoming.asked("cursor").map(|text| Cursor::parse(&text)).transpose()?;
     let user_id = incoming.asked("user_id").unwrap_or_default().to_ascii_lowercase();
     let before = cursor.map(|cursor| cursor.key().to_owned()).unwrap_or_default();
+    // Each in the order of an index.
+    let query = actions_of(if user_id.is_empty() { "?1 = ''" } else { "user_id = ?1" });
     let values = [user_id.into(), before.into(), PAGE.into()];
-    let Found { actions, end } = database::ask(context, ACTIONS, &values).await?;
+    let Found { actions, end } = database::ask(context, &query, &values).await?;
     let cursor = end.map(|id| Cursor::new(&id.to_string(), "").to_string());
     log::early(incoming, 200, None);
     Ok(reply::json(200, &Actions { actions, cursor }))

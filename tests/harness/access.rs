@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::routing::get;
 use axum::{Json, Router};
@@ -75,6 +76,7 @@ pub struct Team {
 struct State {
     keys: Vec<Key>,
     is_down: bool,
+    pause: Duration,
     asked: usize,
 }
 
@@ -85,7 +87,11 @@ impl Team {
         let shown = Arc::clone(&state);
         let certs = move || {
             let shown = Arc::clone(&shown);
-            async move { shown.lock().unwrap().answer() }
+            async move {
+                let pause = shown.lock().unwrap().pause;
+                tokio::time::sleep(pause).await;
+                shown.lock().unwrap().answer()
+            }
         };
         let router = Router::new().route("/cdn-cgi/access/certs", get(certs));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -108,6 +114,11 @@ impl Team {
     /// Whether the keys can't be had.
     pub fn set_down(&self, is_down: bool) {
         self.state.lock().unwrap().is_down = is_down;
+    }
+
+    /// How long it takes to have the keys.
+    pub fn set_pause(&self, pause: Duration) {
+        self.state.lock().unwrap().pause = pause;
     }
 
     /// How often the keys were asked for.

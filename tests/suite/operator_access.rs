@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures::future::join_all;
 use gateway_tests::access::{Key, Team, unsigned};
 use gateway_tests::{Gateway, Options};
 use hmac::{Hmac, KeyInit, Mac};
@@ -17,6 +18,7 @@ pub fn tests() -> Vec<Test> {
     tests![Ordinary:
         every_assertion_is_taken_for_what_it_is,
         keys_are_changed_and_may_be_away_for_a_while,
+        nobody_is_a_stranger_while_the_keys_are_fetched,
         what_access_lets_through_another_site_can_not_use,
     ]
 }
@@ -125,11 +127,27 @@ async fn keys_are_changed_and_may_be_away_for_a_while() {
     assert_eq!(ask(&old).await, 200, "what is known stays good");
     assert_eq!(team.asked(), 1, "an unknown name is no way to make the gateway ask");
     tokio::time::sleep(Duration::from_secs(31)).await;
-    assert_eq!(ask(&new).await, 401, "the keys can't be had");
-    assert_eq!((ask(&old).await, team.asked()), (200, 2));
+    assert_eq!(ask(&new).await, 503, "the keys can't be had");
+    assert_eq!((ask(&new).await, ask(&old).await, team.asked()), (503, 200, 2));
     team.set_down(false);
-    tokio::time::sleep(Duration::from_secs(31)).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!((ask(&new).await, ask(&old).await, team.asked()), (200, 200, 3));
+}
+
+async fn nobody_is_a_stranger_while_the_keys_are_fetched() {
+    let key = Key::new("k1");
+    let team = Team::start(&key).await;
+    let gateway = gateway(&team).await;
+    let ask = || answer(shows(&gateway, &key.sign(&claims(&team)), "203.0.113.7"));
+    team.set_down(true);
+    let refused = ask().await;
+    refused.refuses(503, "access_unavailable");
+    team.set_down(false);
+    team.set_pause(Duration::from_millis(300));
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let answers = join_all((0..20).map(|_| ask())).await;
+    let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [200; 20]);
 }
 
 async fn what_access_lets_through_another_site_can_not_use() {

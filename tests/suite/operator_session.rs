@@ -14,6 +14,7 @@ pub fn tests() -> Vec<Test> {
     tests![Ordinary:
         a_sign_in_holds_until_it_is_ended,
         a_wrong_token_is_no_sign_in,
+        nobody_signs_in_where_others_could_read_the_token,
         another_site_can_not_use_the_cookie,
         another_token_voids_every_cookie,
         every_action_is_on_record,
@@ -66,6 +67,22 @@ async fn a_sign_in_holds_until_it_is_ended() {
     out.is(204);
     let forgotten = "operator=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0";
     assert_eq!(out.header("set-cookie"), forgotten);
+}
+
+async fn nobody_signs_in_where_others_could_read_the_token() {
+    let gateway = &shared::open().await.gateway;
+    let shown = json!({"token": gateway.operator_token()});
+    for (host, status) in
+        [("gateway.example.com", 400), ("127.0.0.1.example.com", 400), ("localhost:8787", 204)]
+    {
+        let request = gateway.request(Method::POST, SESSION).json(&shown).header("host", host);
+        let signed_in = answer(request).await;
+        assert_eq!(signed_in.status, status, "{host}: {signed_in:?}");
+        if status == 400 {
+            signed_in.refuses(400, "https_required");
+            assert!(!signed_in.headers.contains_key("set-cookie"));
+        }
+    }
 }
 
 async fn a_wrong_token_is_no_sign_in() {
@@ -154,19 +171,30 @@ async fn every_action_is_on_record() {
     act(Method::DELETE, &format!("/keys/{key_id}"), json!({})).await.is(204);
     act(Method::DELETE, &format!("/keys/{key_id}"), json!({})).await.is(404);
     act(Method::GET, "", json!({})).await.is(200);
+    act(Method::PUT, "/tier", json!({"tier": "tier2"})).await.is(200);
+    act(Method::PUT, "/tier", json!({"tier": null})).await.is(200);
+    let models = gateway
+        .get(&user, "/v1/models")
+        .header("x-gateway-key", &gateway.mint_key(&user).await.key);
+    answer(models.header("x-project-id", "garden")).await.is(200);
+    act(Method::DELETE, "/projects/garden", json!({})).await.is(204);
     let ledger = gateway.ledger();
     let actions = || {
         let rows = ledger.actions(&user);
-        (rows.len() >= 6).then_some(rows)
+        (rows.len() >= 10).then_some(rows)
     };
     let mut rows = wait_for("row of each action", Duration::from_secs(10), actions).await;
+    rows.retain(|[_, what, detail]| what != "mint_key" || *detail == key_id);
     rows.sort();
     let expected = [
         ("block", "a leaked key"),
         ("issue_code", ""),
         ("mint_key", key_id.as_str()),
+        ("remove_project", "garden"),
         ("reset", ""),
         ("revoke_key", key_id.as_str()),
+        ("set_tier", "none"),
+        ("set_tier", "tier2"),
         ("unblock", ""),
     ];
     let expected = expected.map(|(what, detail)| ["token", what, detail].map(str::to_owned));

@@ -185,7 +185,12 @@ async fn the_list_is_searched_sorted_and_read_page_by_page() {
         (1..=23).map(|i| format!("Person {i},p{i}@example.com\n")).collect::<Vec<_>>().concat();
     let roster = gateway.operator(Method::POST, "/operator/api/roster");
     let roster = roster.header("content-type", "text/csv");
-    answer(roster.body(format!("name,email\n{people}100% Percy,odd@example.org\n"))).await.is(200);
+    answer(roster.body(format!(
+        "name,email\n{people}100% Percy,odd@example.org\n\
+        Longina,a.very.long.first.name.and.surname@department.of.a.company.example.com\n"
+    )))
+    .await
+    .is(200);
     let send = |(user, times): (&'static str, usize)| async move {
         for _ in 0..times {
             answer(gateway.post(user, "/v1/chat/completions", &chat_request("x", false))).await;
@@ -213,17 +218,18 @@ async fn the_list_is_searched_sorted_and_read_page_by_page() {
                 None => break,
             }
         }
-        assert_eq!(seen.len(), 24, "{sort}: {seen:?}");
+        assert_eq!(seen.len(), 25, "{sort}: {seen:?}");
         assert!(first.is_empty() || seen[0] == first, "{sort}: {seen:?}");
         let mut once = seen.clone();
         once.sort_unstable();
         once.dedup();
-        assert_eq!(once.len(), 24, "{sort}: {seen:?}");
+        assert_eq!(once.len(), 25, "{sort}: {seen:?}");
     }
     for (query, found) in [
         ("PERSON-23", vec!["person-23"]),
         ("p11%40example", vec!["person-11"]),
         ("%25", vec!["100-percy"]),
+        ("a.very.long.first.name.and.surname@department.of.a.company.example.com", vec!["longina"]),
         ("person_1", vec![]),
         ("nobody", vec![]),
     ] {

@@ -63,6 +63,9 @@ const SET_USER: &str = "
         revision = excluded.revision
     where excluded.revision > users.revision";
 
+/// Batches that are sent because somebody asks, at most: far more than an object ever has waiting.
+const MOST_BATCHES: usize = 100;
+
 /// What goes to D1 at once.
 struct Batch {
     /// Where its rows begin.
@@ -95,17 +98,20 @@ impl UserSession {
 
     /// Sends what there is, until D1 has it or fails. Says whether it has everything.
     pub(super) async fn send_all(&self) -> Result<bool> {
-        let unsent = || self.turn(|session, _| (session.unsent(), Vec::new()));
-        let mut waiting = unsent()?;
-        while waiting > 0 {
+        let look = || self.turn(|session, _| ((session.is_sent(), session.progress()), Vec::new()));
+        for _ in 0..MOST_BATCHES {
+            let (is_sent, before) = look()?;
+            if is_sent {
+                return Ok(true);
+            }
             self.send_next().await?;
-            let left = unsent()?;
-            if left >= waiting {
+            let (_, after) = look()?;
+            // New rows come meanwhile, so what is left tells nothing.
+            if after == before {
                 return Ok(false);
             }
-            waiting = left;
         }
-        Ok(true)
+        Ok(false)
     }
 
     /// What was used of a month, once D1 has all that it can be sent.

@@ -12,6 +12,7 @@ pub mod farewell;
 pub mod messages;
 pub mod mirror;
 pub mod onboarding;
+mod outbox;
 pub mod projects;
 mod responses;
 #[cfg(test)]
@@ -35,7 +36,7 @@ use crate::entry::{Entry, Outcome};
 use crate::fingerprint::Fingerprint;
 use crate::guesses::Guesses;
 use crate::journal::{Journal, Settled};
-use crate::month::{Month, Tally, Usage};
+use crate::month::{Month, Tally};
 use crate::refusals::RefusalLog;
 use crate::settings::UserBinding;
 use crate::tier::{TierRecord, TierRules};
@@ -342,52 +343,6 @@ impl Session {
         let rows: Vec<_> = self.refusals.drain().collect();
         changes.extend(rows.into_iter().map(|entry| self.refuse(entry, now)));
         ((), changes)
-    }
-
-    /// The outbox: which rows D1 has and when to send it more.
-    #[must_use]
-    pub const fn journal(&self) -> &Journal {
-        &self.journal
-    }
-
-    /// Rows up to `position` are being sent to D1. What their months come to, once it has them, and
-    /// what else it doesn't know of the user.
-    pub fn sending(&mut self, position: i64) -> ((Vec<Usage>, Option<Mirror>), Vec<Change>) {
-        self.journal.sending(position);
-        ((self.tally.due(position), self.unmirrored().cloned()), Vec::new())
-    }
-
-    /// D1 has the rows up to `position`, and the mirror up to this revision.
-    pub fn flush_succeeded(
-        &mut self,
-        position: i64,
-        revision: u64,
-        now: Millis,
-    ) -> ((), Vec<Change>) {
-        self.journal.flush_succeeded(position, now);
-        self.mirrored = self.mirrored.max(revision);
-        if self.unmirrored().is_some() {
-            self.journal.ask_to_flush(now);
-        }
-        self.tally.arrive(self.journal.flushed());
-        let mut changes = vec![Change::Flushed(self.arrived())];
-        let surplus = self.journal.shrink(now);
-        if !surplus.is_empty() {
-            changes.push(Change::GiveUp(surplus));
-        }
-        ((), changes)
-    }
-
-    /// D1 could not be reached.
-    pub fn flush_failed(&mut self, now: Millis) -> ((), Vec<Change>) {
-        self.journal.flush_failed(now);
-        ((), Vec::new())
-    }
-
-    /// How much D1 doesn't have yet: rows, and what it shows of the user.
-    #[must_use]
-    pub fn unsent(&self) -> usize {
-        self.journal.backlog() + usize::from(self.unmirrored().is_some())
     }
 
     /// When the object has to wake by itself: to flush, to end a lease, for a sign-in, or to show
