@@ -1,7 +1,7 @@
 // The room at a glance.
 import { useState } from "preact/hooks";
 import { live } from "../live.js";
-import { plural } from "../numbers.js";
+import { count, plural } from "../numbers.js";
 import { MinutePlot } from "../parts/plot.jsx";
 import { StateShape } from "../parts/icons.jsx";
 import { useStore } from "../store.js";
@@ -59,7 +59,7 @@ export function RoomPage() {
               onClick={() => choose(state)}
             >
               <StateShape state={state} />
-              <b>{people[state] ?? 0}</b>
+              <b>{count(people[state])}</b>
               <span>{words}</span>
             </button>
           ))}
@@ -88,15 +88,15 @@ export function RoomPage() {
 function Headline({ people, inNeed }) {
   const seen = people.total - people.never_seen;
   if (people.total === 0) return "Nobody is here yet.";
-  const working = `${people.working} of ${people.total} working`;
+  const working = `${count(people.working)} of ${count(people.total)} working`;
   if (inNeed > 0) {
     return (
       <>
-        {working}, <mark>{inNeed === 1 ? "1 needs help" : `${inNeed} need help`}</mark>
+        {working}, <mark>{inNeed === 1 ? "1 needs help" : `${count(inNeed)} need help`}</mark>
       </>
     );
   }
-  return seen === 0 ? `${people.total} expected, nobody seen yet` : `${working}, nobody needs help`;
+  return seen === 0 ? `${count(people.total)} expected, nobody seen yet` : `${working}, nobody needs help`;
 }
 
 function Waiting() {

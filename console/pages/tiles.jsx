@@ -9,12 +9,15 @@ import { NEEDS_HELP, STATES } from "../words.js";
 /** From so many users on, tiles are small: a shape and a name. */
 const CROWD = 150;
 
+/** As people count: `guest-2` is before `guest-10`. */
+const order = new Intl.Collator("en", { numeric: true });
+
 export function Tiles({ users, filter, showAll }) {
   const grid = useRef(null);
   const [current, setCurrent] = useState(null);
   const shown = useMemo(() => {
     const chosen = filter ? users.filter(({ state }) => state === filter) : [...users];
-    return chosen.sort((one, other) => (one.user_id < other.user_id ? -1 : 1));
+    return chosen.sort((one, other) => order.compare(one.user_id, other.user_id));
   }, [users, filter]);
   if (shown.length === 0) {
     return (

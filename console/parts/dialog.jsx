@@ -3,6 +3,9 @@ import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { announce } from "./announce.jsx";
 import { Icon } from "./icons.jsx";
 
+/** Where the focus goes: the first field, else the first button, which does no harm. */
+const FIRST = ".dialog-body :is(input, select, button)";
+
 export function Dialog({ title, onClose, children }) {
   const element = useRef(null);
   const heading = useId();
@@ -11,6 +14,7 @@ export function Dialog({ title, onClose, children }) {
     // A dialog that is taken away doesn't give the focus back by itself.
     const before = document.activeElement;
     dialog.showModal();
+    dialog.querySelector(FIRST)?.focus();
     return () => {
       dialog.close();
       before?.focus();

@@ -214,6 +214,27 @@ async function theStory(browser) {
   await isClean(page, "a person's page");
   await page.screenshot({ path: `${SCREENSHOTS}/person-after.png` });
 
+  // Two more people come, and their codes are a file, which no spreadsheet takes for a formula.
+  await page.getByRole("link", { name: "Roster", exact: true }).click();
+  const list = 'name,email\nMary Jackson,mary@example.com\n"=Cmd, sheet",sheet@example.com\n';
+  await page.getByLabel("Or paste it here").fill(list);
+  await page.getByRole("button", { name: "Import", exact: true }).click();
+  const link = page.getByRole("link", { name: "Download as CSV" });
+  const [download] = await Promise.all([page.waitForEvent("download"), link.click()]);
+  const codes = readFileSync(await download.path(), "utf8").split("\r\n");
+  assert(codes[0] === "user_id,name,email,code", codes[0]);
+  assert(/^mary-jackson,Mary Jackson,mary@example.com,\w{4}-\w{4}$/.test(codes[1]), codes[1]);
+  assert(/,"'=Cmd, sheet",sheet@example.com,/.test(codes[2]), codes[2]);
+  await page.getByRole("button", { name: "Done" }).click();
+  await page.getByLabel("Only of this USER_ID").fill(VICTIM);
+  const all = page.getByRole("link", { name: "Download", exact: true });
+  const [rows] = await Promise.all([page.waitForEvent("download"), all.click()]);
+  assert(
+    readFileSync(await rows.path(), "utf8").includes("rate_limit_exceeded"),
+    "the requests are exported",
+  );
+  say("ok the roster and the export");
+
   // A live view costs a request every other second, and no object is asked.
   await suite("rest");
   await page.getByRole("link", { name: "Room", exact: true }).click();

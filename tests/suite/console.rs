@@ -252,6 +252,7 @@ async fn an_operator_sees_a_limit_and_mends_what_is_wrong() {
         "blocked and unblocked",
         "a key",
         "it is on record",
+        "the roster and the export",
         "signed out",
         "lost and found",
         "signed in again where one was",
