@@ -15,6 +15,9 @@ export const BUTTONS = {
   tier: "Change the tier …",
 };
 
+/** Forgetting takes as long as D1 takes for all requests of a person, in ms. */
+const PATIENCE = 60_000;
+
 /** How long a claim code is good for, in seconds. */
 const LIFETIMES = { 3600: "an hour", 86400: "a day", 604800: "a week", 2592000: "30 days" };
 
@@ -201,16 +204,21 @@ const ACTIONS = {
     danger: true,
     wantsName: true,
     body: () => (
-      <p>
-        Everything that is known of this person is deleted: keys, sign-in, window, month and requests. This
-        can't be taken back.
-      </p>
+      <>
+        <p>
+          Name, keys, sign-in, tier and every request are deleted; sums of what was used and what was paid
+          stay, without the name. This can't be taken back. The USER_ID is free then: to keep it closed, block
+          it afterwards.
+        </p>
+        <label class="check">
+          <input type="checkbox" name="force" value="true" />
+          <span>Even if Stripe goes on charging for a subscription</span>
+        </label>
+      </>
     ),
-    act: async (path) => {
-      await ask("DELETE", path);
-      return { isGone: true };
-    },
-    said: (id) => `${id} is forgotten.`,
+    act: async (path, { force }) => ({
+      farewell: await ask("DELETE", `${path}${force ? "?force=true" : ""}`, { patience: PATIENCE }),
+    }),
   },
 };
 

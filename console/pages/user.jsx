@@ -4,8 +4,9 @@ import { part } from "../api.js";
 import { live, refresh as refreshRoom } from "../live.js";
 import { announce } from "../parts/announce.jsx";
 import { StateShape } from "../parts/icons.jsx";
-import { SecretDialog } from "../parts/dialog.jsx";
+import { Dialog, SecretDialog } from "../parts/dialog.jsx";
 import { usePolled } from "../polled.js";
+import { go } from "../routes.js";
 import { useStore } from "../store.js";
 import { STATES } from "../words.js";
 import { ActionOf } from "./user-actions.jsx";
@@ -23,6 +24,7 @@ export function UserPage({ userId }) {
   const { answer: listed } = usePolled(`/users?query=${part(userId)}&limit=20`);
   const [action, setAction] = useState(null);
   const [secret, setSecret] = useState(null);
+  const [farewell, setFarewell] = useState(null);
   const [acted, setActed] = useState(0);
   const seat = overview?.users.find(({ user_id: id }) => id === userId);
   const entry = listed?.users.find(({ user_id: id }) => id === userId);
@@ -34,7 +36,7 @@ export function UserPage({ userId }) {
     setAction(null);
     if (outcome?.secret) setSecret(outcome.secret);
     if (outcome?.said) announce(outcome.said);
-    if (outcome?.isGone) location.hash = "#/";
+    if (outcome?.farewell) setFarewell(outcome.farewell);
     setActed(acted + 1);
     refresh();
     refreshRoom();
@@ -87,7 +89,38 @@ export function UserPage({ userId }) {
           onDone={done}
         />
       )}
+      {farewell && <Farewell {...farewell} onClose={() => go("#/")} />}
       {secret && <SecretDialog {...secret} onClose={() => setSecret(null)} />}
     </article>
+  );
+}
+
+/** What became of somebody who is forgotten, and what is left to be done elsewhere. */
+function Farewell({ user_id: userId, message, pending, still_to_do: rest, onClose }) {
+  const lists = { "Goes on by itself": pending, "Left for you to do": rest };
+  return (
+    <Dialog title={`Farewell to ${userId}`} onClose={onClose}>
+      <div class="dialog-body">
+        <p>{message}</p>
+        {Object.entries(lists).map(
+          ([title, items]) =>
+            items?.length > 0 && (
+              <div key={title}>
+                <h3>{title}</h3>
+                <ul class="dots">
+                  {items.map((item) => (
+                    <li key={item}>{item}</li>
+                  ))}
+                </ul>
+              </div>
+            ),
+        )}
+        <div class="dialog-foot">
+          <button type="button" class="button is-main" onClick={onClose}>
+            To the room
+          </button>
+        </div>
+      </div>
+    </Dialog>
   );
 }

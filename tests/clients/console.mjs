@@ -235,6 +235,21 @@ async function theStory(browser) {
   );
   say("ok the roster and the export");
 
+  // Who has given a wrong name is asked again; who is forgotten is nobody from then on.
+  await page.goto(`${GATEWAY_URL}/operator#/users/mary-jackson`);
+  await page.getByRole("button", { name: "Forget this person …" }).click();
+  const forget = page.getByRole("button", { name: "Forget for good" });
+  const name = page.getByLabel("Type mary-jackson");
+  await name.fill("mary");
+  assert(await forget.isDisabled(), "a wrong name is enough");
+  await name.fill("mary-jackson");
+  await forget.click();
+  await page.getByText("mary-jackson is forgotten").waitFor();
+  await page.getByRole("button", { name: "To the room" }).click();
+  await page.waitForSelector(".tiles");
+  await page.waitForSelector('.tile[data-user="mary-jackson"]', { state: "detached" });
+  say("ok forgotten");
+
   // A live view costs a request every other second, and no object is asked.
   await suite("rest");
   await page.getByRole("link", { name: "Room", exact: true }).click();

@@ -253,6 +253,7 @@ async fn an_operator_sees_a_limit_and_mends_what_is_wrong() {
         "a key",
         "it is on record",
         "the roster and the export",
+        "forgotten",
         "signed out",
         "lost and found",
         "signed in again where one was",
