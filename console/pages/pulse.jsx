@@ -109,6 +109,7 @@ function Upstream({
   is_well: isWell,
   problem,
   checked_at: at,
+  reported_at: reported,
 }) {
   return (
     <li>
@@ -145,9 +146,19 @@ function Upstream({
           </p>
         </>
       )}
-      {at && (
+      {(at || reported) && (
         <p class="is-quiet is-small">
-          checked <Ago at={at} />
+          {reported && (
+            <>
+              queue heard of <Ago at={reported} />
+            </>
+          )}
+          {reported && at && " · "}
+          {at && (
+            <>
+              checked <Ago at={at} />
+            </>
+          )}
         </p>
       )}
     </li>
