@@ -157,7 +157,7 @@ fn query(rows: &str) -> String {
     format!(
         "with page as (select *, row_number() over () as place from (select * from requests {rows}))
         select json_object(
-          'end', (select json_array(created_at, id) from page order by place desc limit 1),
+          'end', json((select json_array(created_at, id) from page order by place desc limit 1)),
           'rows', (select json_group_array(json_array(id, replace(created_at, ' ', 'T') || 'Z',
               user_id, project, endpoint, model, status, error_code, count, latency_ms, ttfb_ms,
               tokens_est, tokens_source, month, request_id))

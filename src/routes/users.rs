@@ -97,8 +97,8 @@ fn query(key: &str, direction: Direction, is_later: bool) -> String {
               'last_seen', replace(last_seen, ' ', 'T') || 'Z', 'requests', requests,
               'tokens', tokens))
             from (select * from page where place <= ?5 order by place)),
-          'end', (select json_array(key, user_id) from page
-            where place = ?5 and exists (select 1 from page where place > ?5))
+          'end', json((select json_array(key, user_id) from page
+            where place = ?5 and exists (select 1 from page where place > ?5)))
         ) as found"
     )
 }
