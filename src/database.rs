@@ -52,7 +52,21 @@ pub async fn change(
     .await
 }
 
-async fn in_time<T>(work: impl Future<Output = worker::Result<T>>) -> Result<T, Error> {
+/// The upstreams of the settings, each with its name and slots, as JSON for a query.
+///
+/// # Errors
+/// [`Error::NotConfigured`].
+pub fn known_upstreams(context: &Context) -> Result<String, Error> {
+    let settings = context.settings()?;
+    let known = settings.upstreams.iter().map(|known| (known.name.as_ref(), known.slots));
+    serde_json::to_string(&known.collect::<Vec<_>>()).map_err(|_| Error::Internal)
+}
+
+/// Waits for D1 no longer than a page does.
+///
+/// # Errors
+/// [`Error::DatabaseUnavailable`].
+pub async fn in_time<T>(work: impl Future<Output = worker::Result<T>>) -> Result<T, Error> {
     match select(std::pin::pin!(work), Delay::from(PATIENCE)).await {
         Either::Left((done, _)) => done.map_err(|error| unavailable(&error.to_string())),
         Either::Right(_) => Err(unavailable("D1 took too long")),

@@ -60,6 +60,9 @@ export class UpstreamSlots extends DurableObject {
   receive(message) {
     return this.#slots.receive(message);
   }
+  alarm() {
+    return this.#slots.alarm();
+  }
 }
 
 // What it does can wait for the office to be loaded.

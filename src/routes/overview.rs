@@ -15,8 +15,10 @@ use crate::{database, log, reply};
 const MOST_MINUTES: u32 = 1_440;
 const USUAL_MINUTES: u32 = 15;
 
-/// All of it in one query: ?1 is where the minutes begin, ?2 five minutes ago, ?3 one minute ago, and ?4
-/// now. D1 takes 32 arguments of `json_object`, which are 16 members. A user's newest row is found by the index on users, however old it is.
+/// All of it in one query: ?1 is where the minutes begin, ?2 five minutes ago, ?3 one minute ago, ?4
+/// now, and ?5 the upstreams of the settings, each with a name and its slots. D1 takes 32 arguments of
+/// `json_object`, which are 16 members. A user's newest row is found by the index on users, however old
+/// it is.
 const QUERY: &str = "
 with late as materialized (
   select user_id, status, error_code, count, latency_ms, ttfb_ms, tokens_est, created_at,
@@ -92,11 +94,13 @@ select json_object(
     from (select status, error_code, sum(count) as requests, count(distinct user_id) as users
       from late where is_limited or is_failed
       group by status, error_code order by requests desc, status, error_code limit 20)),
-  'upstreams', (select json_group_array(json_object('name', name, 'slots', slots,
-      'running', running, 'waiting', waiting, 'longest_wait_ms', longest_wait_ms,
+  'upstreams', (select json_group_array(json_object('name', known.value ->> 0,
+      'slots', known.value ->> 1, 'running', coalesce(running, 0), 'waiting', coalesce(waiting, 0),
+      'longest_wait_ms', coalesce(longest_wait_ms, 0),
       'reported_at', replace(reported_at, ' ', 'T') || 'Z',
       'is_well', json(iif(is_well is null, 'null', iif(is_well, 'true', 'false'))),
-      'checked_at', replace(checked_at, ' ', 'T') || 'Z', 'problem', problem)) from upstreams)
+      'checked_at', replace(checked_at, ' ', 'T') || 'Z', 'problem', problem))
+    from json_each(?5) as known left join upstreams on name = known.value ->> 0)
 ) as found";
 
 /// What the query finds.
@@ -164,7 +168,9 @@ pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, 
     let seconds_ago = |seconds: u32| sql_text(now - Millis::from(seconds) * 1_000);
     // The first minute is a whole one.
     let first = now - now.rem_euclid(60_000) - Millis::from(minutes - 1) * 60_000;
-    let values = [sql_text(first), seconds_ago(LATELY), seconds_ago(JUST_NOW), sql_text(now)];
+    let known = database::known_upstreams(context)?;
+    let values =
+        [sql_text(first), seconds_ago(LATELY), seconds_ago(JUST_NOW), sql_text(now), known];
     let found: Found = database::ask(context, QUERY, &values.map(Into::into)).await?;
     log::early(incoming, 200, None);
     Ok(reply::json(200, &overview(found, now)))

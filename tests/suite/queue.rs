@@ -9,6 +9,7 @@ use gateway_tests::script::{chat_chunk, chat_request};
 use gateway_tests::upstream::Route;
 use gateway_tests::{Gateway, Options, Script, Seen, Upstream, wait_for};
 use reqwest::{Client, Method, RequestBuilder};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -27,6 +28,7 @@ pub fn tests() -> Vec<Test> {
     ];
     tests.extend(tests![Ordinary:
         a_slot_costs_two_messages_and_nothing_where_it_is_off,
+        a_queue_is_seen_within_three_seconds,
         a_wait_that_is_over_is_harmless_to_repeat,
         who_leaves_the_queue_is_overtaken_at_once,
         who_leaves_in_mid_stream_frees_the_slot,
@@ -69,6 +71,19 @@ fn gated(gate: &Arc<Semaphore>) -> Script {
     Script::new().event_stream().event(&chat_chunk("x")).gate(gate).done()
 }
 
+/// The commits of the upstream's object once D1 knows that it is idle.
+async fn commits_at_rest(gateway: &Gateway) -> usize {
+    let number = || commits(gateway.state(), "UpstreamSlots");
+    let mut last = (number(), Instant::now());
+    while last.1.elapsed() < 3 * SECOND {
+        tokio::time::sleep(SECOND / 10).await;
+        if number() != last.0 {
+            last = (number(), Instant::now());
+        }
+    }
+    last.0
+}
+
 async fn a_slot_costs_two_messages_and_nothing_where_it_is_off() {
     let off = shared::pair(Options::new().var("USER_BINDING", "open").fault_injection()).await;
     let on = pair(2, &[]).await;
@@ -77,7 +92,7 @@ async fn a_slot_costs_two_messages_and_nothing_where_it_is_off() {
         // The first one makes the object.
         answer(chat()).await.is(200);
         when_said(&pair.gateway, said).await;
-        let before = if said > 0 { commits(pair.gateway.state(), "UpstreamSlots") } else { 0 };
+        let before = if said > 0 { commits_at_rest(&pair.gateway).await } else { 0 };
         let answered = answer(chat()).await;
         answered.is(200);
         pair.gateway.ledger().settled("ada", 2).await;
@@ -86,7 +101,8 @@ async fn a_slot_costs_two_messages_and_nothing_where_it_is_off() {
         if said > 0 {
             // Nobody was before it; the two clocks may still differ by a tick.
             assert!(answered.number("x-queue-ms") < 20, "{answered:?}");
-            assert_eq!(commits(pair.gateway.state(), "UpstreamSlots") - before, 2);
+            // And one of the alarm's, which tells D1.
+            assert_eq!(commits_at_rest(&pair.gateway).await - before, 3);
         } else {
             assert!(!answered.headers.contains_key("x-queue-ms"));
         }
@@ -96,6 +112,53 @@ async fn a_slot_costs_two_messages_and_nothing_where_it_is_off() {
         assert!(!listed.headers.contains_key("x-queue-ms"));
         assert_eq!(messages(&pair.gateway, "default").await.len(), 2 * said);
     }
+}
+
+/// How the overview shows the upstream, once `is_so` holds for it.
+async fn shown(gateway: &Gateway, patience: Duration, is_so: impl Fn(&Value) -> bool) -> Value {
+    let began = Instant::now();
+    loop {
+        let overview = gateway.operator(Method::GET, "/operator/api/overview");
+        let shown = answer(overview).await.json()["upstreams"][0].clone();
+        if is_so(&shown) {
+            return shown;
+        }
+        assert!(began.elapsed() < patience, "not within {patience:?}: {shown}");
+        tokio::time::sleep(SECOND / 10).await;
+    }
+}
+
+async fn a_queue_is_seen_within_three_seconds() {
+    let pair = pair(2, &[("QUEUE_WAIT_MS", "60000")]).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let route = pair.upstream.route(gated(&gate));
+    let chat = |user: &str| send(pair.gateway.post(user, &route.chat(), &chat_request("hi", true)));
+    let load = |running: u32, waiting: u32| {
+        move |shown: &Value| shown["running"] == running && shown["waiting"] == waiting
+    };
+    let running = [chat("ada"), chat("bob")];
+    when_there(&route, 2).await;
+    shown(&pair.gateway, 3 * SECOND, load(2, 0)).await;
+    let waiting = ["cy", "dan", "eve"].map(chat);
+    let full = shown(&pair.gateway, 3 * SECOND, load(2, 3)).await;
+    assert_eq!(full["slots"], 2);
+    let is_older = |shown: &Value| shown["longest_wait_ms"].as_i64().unwrap() > 3_000;
+    let older = shown(&pair.gateway, 6 * SECOND, is_older).await;
+    assert!(older["reported_at"].as_str() > full["reported_at"].as_str(), "{older}");
+    // While D1 is away nobody waits for it.
+    let lock = pair.gateway.ledger().lock();
+    gate.add_permits(5);
+    for request in running.into_iter().chain(waiting) {
+        request.await.unwrap().is(200);
+    }
+    tokio::time::sleep(3 * SECOND).await;
+    drop(lock);
+    let idle = shown(&pair.gateway, 30 * SECOND, load(0, 0)).await;
+    assert_eq!(idle["longest_wait_ms"], 0);
+    // It has been said once, and is not said again.
+    tokio::time::sleep(3 * SECOND).await;
+    let same = shown(&pair.gateway, SECOND, load(0, 0)).await;
+    assert_eq!(same["reported_at"], idle["reported_at"]);
 }
 
 async fn a_wait_that_is_over_is_harmless_to_repeat() {

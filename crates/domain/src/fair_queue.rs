@@ -7,6 +7,7 @@
 //! users who wait get shares by their weights, nobody is passed by another more often than their
 //! weights say and once more, and who was away has nothing saved up.
 
+pub mod report;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use self::report::Load;
 use crate::clock::Millis;
 use crate::session::LEASE;
 
@@ -96,7 +98,14 @@ struct Line {
     weight: u32,
     /// When the first of the requests is due, in virtual time.
     turn: u64,
-    requests: VecDeque<String>,
+    /// The oldest first, each with when it began to wait.
+    requests: VecDeque<(String, Millis)>,
+}
+
+impl Line {
+    fn holds(&self, request_id: &str) -> bool {
+        self.requests.iter().any(|(id, _)| id == request_id)
+    }
 }
 
 impl FairQueue {
@@ -115,17 +124,17 @@ impl FairQueue {
             self.is_changed = true;
             return true;
         }
-        if self.lines.iter().any(|line| line.requests.contains(request_id)) {
+        if self.lines.iter().any(|line| line.holds(request_id)) {
             return false;
         }
         if let Some(line) = self.lines.iter_mut().find(|line| line.user_id == *user_id) {
             line.weight = *weight;
-            line.requests.push_back(request_id.clone());
+            line.requests.push_back((request_id.clone(), now));
             return false;
         }
         let (user_id, weight) = (user_id.clone(), *weight);
         let turn = self.virtual_time + step(weight);
-        let requests = VecDeque::from([request_id.clone()]);
+        let requests = VecDeque::from([(request_id.clone(), now)]);
         self.lines.push(Line { user_id, weight, turn, requests });
         false
     }
@@ -151,7 +160,7 @@ impl FairQueue {
         self.leases.retain(|(id, _)| id != request_id);
         self.is_changed |= self.leases.len() != before;
         for line in &mut self.lines {
-            line.requests.retain(|id| id != request_id);
+            line.requests.retain(|(id, _)| id != request_id);
         }
         self.lines.retain(|line| !line.requests.is_empty());
     }
@@ -166,10 +175,21 @@ impl FairQueue {
     /// `elapsed_ms`; 1 to 60 seconds.
     #[must_use]
     pub fn expected_wait(&self, granted: u64, elapsed_ms: Millis) -> Millis {
-        let waiting: usize = self.lines.iter().map(|line| line.requests.len()).sum();
-        let waiting = Millis::try_from(waiting).unwrap_or(Millis::MAX);
+        let waiting = Millis::try_from(self.waiting()).unwrap_or(Millis::MAX);
         let granted = Millis::try_from(granted).unwrap_or(Millis::MAX).max(1);
         (elapsed_ms.saturating_mul(waiting.saturating_add(1)) / granted).clamp(1_000, 60_000)
+    }
+
+    /// How busy the upstream is.
+    #[must_use]
+    pub fn load(&self, now: Millis) -> Load {
+        let oldest = self.lines.iter().filter_map(|line| line.requests.front());
+        let longest_wait_ms = oldest.map(|(_, since)| (now - since).max(0)).max().unwrap_or(0);
+        Load { running: self.leases.len(), waiting: self.waiting(), longest_wait_ms }
+    }
+
+    fn waiting(&self) -> usize {
+        self.lines.iter().map(|line| line.requests.len()).sum()
     }
 
     /// When the next slot is lost of which nothing is heard.
@@ -198,12 +218,12 @@ impl FairQueue {
         let (place, _) = self.lines.iter().enumerate().min_by_key(|(_, line)| line.turn)?;
         let mut line = self.lines.remove(place);
         self.virtual_time = line.turn;
-        let request_id = line.requests.pop_front();
+        let request = line.requests.pop_front();
         if !line.requests.is_empty() {
             line.turn += step(line.weight);
             self.lines.push(line);
         }
-        request_id
+        request.map(|(request_id, _)| request_id)
     }
 }
 

@@ -2,14 +2,17 @@
 //!
 //! Who has a slot is written before the grant leaves, so that an object that is started anew under
 //! running requests grants none of their slots again. Who waits is held in memory alone: the call
-//! fails with the object, and the front asks anew. The object sets no alarm: a slot of which nothing
-//! is heard matters to those who wait for it, and they look.
+//! fails with the object, and the front asks anew. A slot of which nothing is heard matters to those
+//! who wait for it, and they look. The alarm only tells D1 how busy the upstream is.
 
-use std::cell::RefCell;
+mod report;
+
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use domain::clock::Millis;
+use domain::fair_queue::report::Reports;
 use domain::fair_queue::{Ask, FairQueue, Place, SlotMessage};
 use futures::FutureExt;
 use futures::channel::oneshot;
@@ -19,16 +22,23 @@ use worker::worker_sys::DurableObjectState;
 use worker::{Delay, Env, Result, State};
 
 use super::document::Document;
-use super::encode;
-use crate::{clock, fault};
+use super::{encode, wake_in};
+use crate::context::Context;
+use crate::{clock, fault, log};
 
 /// The object of one upstream, by its name.
 #[wasm_bindgen]
 pub struct UpstreamSlots {
+    state: State,
+    context: Context,
     store: Document,
     /// The slots and those who wait; `None` until they have been read, or after they could not be
     /// written. Never borrowed across an `await`.
     slots: RefCell<Option<Slots>>,
+    /// What D1 was told.
+    reports: Cell<Reports>,
+    /// When the alarm is set for, as far as this instance knows.
+    alarm: Cell<Option<Millis>>,
 }
 
 struct Slots {
@@ -48,9 +58,17 @@ impl RefUnwindSafe for UpstreamSlots {}
 impl UpstreamSlots {
     /// Opens the object; nothing is read yet.
     #[wasm_bindgen(constructor)]
-    pub fn new(state: DurableObjectState, _env: Env) -> Self {
-        let store = Document::new(State::from(state).storage().sql(), "leases");
-        Self { store, slots: RefCell::default() }
+    pub fn new(state: DurableObjectState, env: Env) -> Self {
+        let state = State::from(state);
+        let store = Document::new(state.storage().sql(), "leases");
+        Self {
+            state,
+            context: Context::new(env),
+            store,
+            slots: RefCell::default(),
+            reports: Cell::default(),
+            alarm: Cell::default(),
+        }
     }
 
     /// Takes a message and replies.
@@ -64,6 +82,23 @@ impl UpstreamSlots {
             Err("the object panicked".into())
         });
         answer.map_err(JsValue::from)
+    }
+
+    /// Tells D1 how busy the upstream is. What could not be told is due again later.
+    ///
+    /// # Errors
+    /// Where the storage failed; the runtime rings again then.
+    pub async fn alarm(&self) -> std::result::Result<(), JsValue> {
+        // Until it is through, nothing has to set it.
+        self.alarm.set(Some(Millis::MIN));
+        let told = AssertUnwindSafe(self.report()).catch_unwind().await;
+        self.alarm.set(None);
+        let told = told.unwrap_or_else(|_| Err("the object panicked".into()));
+        told.and_then(|()| self.turn(&mut |_, _| {})).map_err(|error| {
+            log::fault("alarm of an upstream failed", &error.to_string());
+            self.slots.take();
+            JsValue::from(error)
+        })
     }
 }
 
@@ -141,9 +176,29 @@ impl UpstreamSlots {
             for request_id in granted {
                 slots.tell(&request_id, true);
             }
-            Ok(())
+            self.due(slots, now).map_or(Ok(()), |due| self.wake_at(due, now))
         };
         turn().inspect_err(|_| drop(self.slots.take()))
+    }
+}
+
+impl UpstreamSlots {
+    /// When D1 is to be told how busy the upstream is.
+    fn due(&self, slots: &Slots, now: Millis) -> Option<Millis> {
+        let mut reports = self.reports.get();
+        let due = reports.due(slots.queue.load(now), slots.queue.next_expiry(), now);
+        self.reports.set(reports);
+        due
+    }
+
+    /// Has the alarm ring at `wake`, unless it rings before.
+    fn wake_at(&self, wake: Millis, now: Millis) -> Result<()> {
+        if self.alarm.get().is_some_and(|alarm| alarm <= wake) {
+            return Ok(());
+        }
+        wake_in(&self.state, (wake - now).max(0))?;
+        self.alarm.set(Some(wake));
+        Ok(())
     }
 }
 

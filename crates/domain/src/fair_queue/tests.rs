@@ -129,6 +129,20 @@ fn the_wait_is_judged_by_what_was_granted() {
     assert_eq!(queue.expected_wait(u64::MAX, Millis::MAX), 1_000);
 }
 
+#[test]
+fn the_load_tells_how_long_the_oldest_has_waited() {
+    let mut queue = FairQueue::default();
+    assert_eq!(queue.load(5), Load::default());
+    for (number, asked) in [(1, 0), (2, 100), (3, 300)] {
+        queue.ask(&ask(number, number % 2), asked);
+    }
+    queue.grant(1, 300);
+    let load = Load { running: 1, waiting: 2, longest_wait_ms: 900 };
+    assert_eq!(queue.load(1_000), load);
+    queue.free("r2");
+    assert_eq!(queue.load(1_000), Load { waiting: 1, longest_wait_ms: 700, ..load });
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Ask(usize),
@@ -206,6 +220,8 @@ proptest! {
                 }
             }
             prop_assert!(running.len() >= slots || waiting.is_empty(), "a slot is idle");
+            let load = queue.load(now);
+            prop_assert_eq!((load.running, load.waiting), (running.len(), waiting.len()));
             prop_assert_eq!(&queue.leases, &running);
         }
     }
