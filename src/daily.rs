@@ -1,4 +1,5 @@
-//! What is done once a day: last month is closed, then rows that are too old go.
+//! What is done once a day: last month is closed, then rows that are too old go, once they are in the
+//! totals.
 //!
 //! A month is closed once: the sums of its users are compared with their rows. Where they differ, the
 //! user's object is asked, which sends what it still has and says its own count; that becomes the sum.
@@ -12,7 +13,7 @@ use worker::{D1PreparedStatement, Result};
 
 use crate::context::Context;
 use crate::objects::call;
-use crate::{clock, log};
+use crate::{clock, log, totals};
 
 const DAY: Millis = 86_400_000;
 /// Rows that are deleted at once, and how often that is done a day, at most.
@@ -52,9 +53,11 @@ const CLOSE: &str = "
     select ?1, ?2, coalesce(sum(requests), 0), coalesce(sum(tokens), 0), ?3
     from monthly_usage where month = ?1";
 
+/// What the totals don't have yet stays.
 const FORGET: &str = "
     delete from requests where id in
-        (select id from requests where created_at < ?1 order by created_at limit ?2)";
+        (select id from requests where created_at < ?1 order by created_at limit ?2)
+    and id <= (select last_id from rolled_up)";
 
 /// A user whose sums and rows differ.
 #[derive(Deserialize)]
@@ -134,6 +137,7 @@ async fn forget(context: &Context, now: Millis, needed_since: Millis) -> Result<
     let kept_since = now - Millis::from(settings.retention_days) * DAY;
     let oldest = sql_text(kept_since.min(needed_since));
     let database = context.database()?;
+    totals::roll_up_all(context).await?;
     for _ in 0..BATCHES {
         #[expect(clippy::cast_precision_loss, reason = "it is a thousand")]
         let values = [oldest.as_str().into(), (BATCH as f64).into()];

@@ -93,3 +93,17 @@ export class Farewell extends DurableObject {
     return (await this.#farewell).alarm();
   }
 }
+
+export class Alerts extends DurableObject {
+  #alerts;
+  constructor(state, env) {
+    super(state, env);
+    this.#alerts = office().then((office) => new office.Alerts(state, env));
+  }
+  async receive(message) {
+    return (await this.#alerts).receive(message);
+  }
+  async alarm() {
+    return (await this.#alerts).alarm();
+  }
+}

@@ -24,11 +24,15 @@ mod guessing;
 mod incoming;
 mod log;
 mod objects;
+#[cfg(feature = "office")]
+mod probe;
 mod reply;
 mod routes;
 #[cfg(feature = "gateway")]
 mod settlement;
 mod token_client;
+#[cfg(feature = "office")]
+mod totals;
 mod upgrade;
 mod upstream;
 
@@ -44,9 +48,17 @@ async fn fetch(
     Ok(routes::answer(request, env, context).await)
 }
 
-/// Does once a day what `[triggers]` in wrangler.toml asks for.
+/// Does each minute and once a day what `[triggers]` in wrangler.toml asks for.
 #[cfg(feature = "office")]
 #[event(scheduled)]
-async fn scheduled(_event: worker::ScheduledEvent, env: worker::Env, _: worker::ScheduleContext) {
-    daily::run(&context::Context::new(env)).await;
+async fn scheduled(event: worker::ScheduledEvent, env: worker::Env, _: worker::ScheduleContext) {
+    let context = context::Context::new(env);
+    if event.cron() == EACH_MINUTE {
+        objects::alerts::notice(&context, domain::alerts::Notice::Minute).await;
+    } else {
+        daily::run(&context).await;
+    }
 }
+
+#[cfg(feature = "office")]
+const EACH_MINUTE: &str = "* * * * *";

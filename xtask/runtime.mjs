@@ -98,17 +98,21 @@ async function migrate(database, folder) {
   }
 }
 
-// workerd has no scheduler. Here the Worker's turn comes once a day, and at once on SIGUSR2.
+// workerd has no scheduler. Here the Worker's turn comes each minute, where its cron is every minute's,
+// and else once a day; and at once on SIGUSR2.
 async function follow(miniflare, { name, triggers }) {
   const scheduled = await miniflare.getWorker(name);
-  const run = async () => {
-    for (const cron of triggers.crons) {
+  const run = async (crons) => {
+    for (const cron of crons) {
       await scheduled.scheduled({ cron, scheduledTime: new Date() });
     }
   };
   const complain = (error) => process.stderr.write(`the scheduled work failed: ${error}\n`);
-  setInterval(() => run().catch(complain), 24 * 3_600_000);
-  process.on("SIGUSR2", () => run().catch(complain));
+  for (const cron of triggers.crons) {
+    const pause = cron === "* * * * *" ? 60_000 : 24 * 3_600_000;
+    setInterval(() => run([cron]).catch(complain), pause);
+  }
+  process.on("SIGUSR2", () => run(triggers.crons).catch(complain));
 }
 
 async function serve(options) {

@@ -52,7 +52,8 @@ impl Document {
         Ok(rows.into_iter().next().map(|row| row.body))
     }
 
-    fn write(&self, body: String) -> Result<()> {
+    /// Writes the document, which is text already.
+    pub fn write(&self, body: String) -> Result<()> {
         if !self.is_ready.get() {
             let create = "create table if not exists documents
                 (name text primary key, body text not null) without rowid";

@@ -1,6 +1,7 @@
 //! Which message goes to which object, and has which reply. Callers need to know no more of an object
 //! than this.
 
+use domain::alerts::Notice;
 use domain::fair_queue::{Place, SlotMessage};
 #[cfg(feature = "office")]
 use domain::farewell::Leaving;
@@ -81,6 +82,16 @@ impl Message for SlotMessage {
     const BINDING: &'static str = "SLOTS";
     type Envelope = Self;
     type Reply = Place;
+
+    fn seal(self) -> Self {
+        self
+    }
+}
+
+impl Message for Notice {
+    const BINDING: &'static str = "ALERTS";
+    type Envelope = Self;
+    type Reply = ();
 
     fn seal(self) -> Self {
         self

@@ -4,6 +4,7 @@
 //! [`call`] is the only place that builds a stub. An error of it means that the call failed; what
 //! an object refuses is a value of its reply.
 
+pub mod alerts;
 #[cfg(feature = "office")]
 pub mod customer;
 mod document;

@@ -40,7 +40,7 @@ use crate::upstream::departure::Departure;
 use crate::upstream::exchange::{Answer, NoAnswer, Patience, send};
 use crate::upstream::plan::{Asked, Plan};
 use crate::upstream::relay::{self, Memory};
-use crate::upstream::slot;
+use crate::upstream::{slot, trouble};
 use crate::{fault, guessing, log, reply, upgrade};
 
 /// What of a path goes into the log, in characters: all of the paths that there are.
@@ -290,12 +290,20 @@ async fn exchange(
     let answer = match sent {
         Ok(answer) => answer,
         Err(no_answer) => {
+            if let NoAnswer::Failed(error) = &no_answer
+                && trouble::is_of_the_upstream(error)
+            {
+                trouble::noticed(context, asked.incoming, &permit.upstream);
+            }
             let response = unanswered(no_answer, settlement);
             plan.forbid_retry_of(&response);
             return Ok(response);
         }
     };
     settlement.first_byte();
+    if answer.response.status() == 503 {
+        trouble::noticed(context, asked.incoming, &permit.upstream);
+    }
     if permit.binds
         && answer.response.ok()
         && upstream_policy::is_inference(&asked.incoming.method, &asked.path)

@@ -21,6 +21,8 @@ mod inference;
 #[cfg(feature = "office")]
 mod me;
 #[cfg(feature = "office")]
+mod metrics;
+#[cfg(feature = "office")]
 mod office;
 #[cfg(feature = "office")]
 mod onboarding_codex;
@@ -192,6 +194,7 @@ async fn dispatch(incoming: &Incoming, context: &Context) -> Result<Response, Er
     #[cfg(feature = "office")]
     let operator = office::authorize(row.or(rows.first()), incoming, context).await?;
     if incoming.method == "OPTIONS" && cors::is_allowed(incoming, context) {
+        log::early(incoming, 204, None);
         return Ok(reply::empty(204));
     }
     let Some(Route { handler, .. }) = row else {

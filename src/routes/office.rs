@@ -7,8 +7,9 @@ use web_sys::Response;
 use super::operator_access::{self, Operator};
 use super::operator_actions::{self, Action};
 use super::{
-    Access, GET, Handler, Named, Route, codes, console, export, farewell, me, onboarding_codex,
-    openapi, operator, operator_session, overview, ready, records, roster, stripe, upgrade, users,
+    Access, GET, Handler, Named, Route, codes, console, export, farewell, me, metrics,
+    onboarding_codex, openapi, operator, operator_session, overview, ready, records, roster,
+    stripe, upgrade, users,
 };
 use crate::context::Context;
 use crate::error::Error;
@@ -29,6 +30,7 @@ pub enum Task {
     SignIn,
     TellSession,
     SignOut,
+    Metrics,
     Overview,
     ListUsers,
     ListNotes,
@@ -108,6 +110,7 @@ pub const ROUTES: &[Route] = &[
     row(POST, "/operator/session", Access::Open, Task::SignIn),
     row(GET, "/operator/session", Access::Operator, Task::TellSession),
     row(DELETE, "/operator/session", Access::Operator, Task::SignOut),
+    row(GET, "/operator/metrics", Access::Operator, Task::Metrics),
     row(GET, "/operator/api/overview", Access::Operator, Task::Overview),
     row(GET, "/operator/api/notes", Access::Operator, Task::ListNotes),
     row(POST, "/operator/api/notes/resolve", Access::Operator, Task::ResolveNote),
@@ -171,7 +174,7 @@ async fn respond(
 ) -> Result<Response, Error> {
     let Named { user_id, id, .. } = *named;
     match task {
-        Task::Ready => Ok(ready::answer(context).await),
+        Task::Ready => Ok(ready::answer(incoming, context).await),
         Task::Me => me::answer(incoming, context).await,
         Task::KeepCodex => onboarding_codex::keep(incoming, context).await,
         Task::ForgetCodex => onboarding_codex::forget(incoming, context).await,
@@ -187,6 +190,7 @@ async fn respond(
         Task::ShowConsole => console::show(incoming, context, console::PAGE).await,
         Task::ShowConsoleFile => console::show(incoming, context, id).await,
         Task::SignOut => Ok(operator_session::end(incoming)),
+        Task::Metrics => metrics::answer(incoming, context).await,
         Task::Overview => overview::answer(incoming, context).await,
         Task::ListUsers => users::list(incoming, context).await,
         Task::ListNotes => records::notes(incoming, context).await,

@@ -10,3 +10,5 @@ pub mod plan;
 pub mod relay;
 #[cfg(feature = "gateway")]
 pub mod slot;
+#[cfg(feature = "gateway")]
+pub mod trouble;

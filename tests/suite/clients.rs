@@ -68,6 +68,11 @@ pub async fn node(name: &str, variables: &[(&str, &str)]) -> String {
     Sdk::Node.run(name, variables).await
 }
 
+/// Runs a script of Python's to its end; what it printed.
+pub async fn python(name: &str, variables: &[(&str, &str)]) -> String {
+    Sdk::Python.run(name, variables).await
+}
+
 async fn the_node_sdk_does_all_it_can() {
     everything(Sdk::Node).await;
 }

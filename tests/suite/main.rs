@@ -11,6 +11,7 @@
     reason = "a test that can't go on has to panic, and the figures that it measured are printed"
 )]
 
+mod alerts;
 mod answer;
 mod binding;
 mod bodies;
@@ -34,6 +35,7 @@ mod limits;
 mod long;
 mod matrix;
 mod measures;
+mod metrics;
 mod mirror;
 mod onboarding;
 mod openapi;
@@ -110,6 +112,8 @@ fn main() -> ExitCode {
         daily::tests(),
         room::tests(),
         openapi::tests(),
+        alerts::tests(),
+        metrics::tests(),
         mirror::tests(),
         forgetting::tests(),
         quota::tests(),

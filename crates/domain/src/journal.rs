@@ -183,6 +183,12 @@ impl Journal {
         self.flush_due = (self.backlog() > 0).then_some(now);
     }
 
+    /// How many flushes have failed in a row.
+    #[must_use]
+    pub const fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// D1 is away: the next attempt waits twice as long as the last.
     pub fn flush_failed(&mut self, now: Millis) {
         let pause = FLUSH_DELAY.saturating_mul(1 << self.failures.min(16));

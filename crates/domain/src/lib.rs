@@ -5,11 +5,13 @@
 
 pub mod access_jwt;
 pub mod agent_body;
+pub mod alerts;
 pub mod chat_body;
 pub mod claim_code;
 pub mod clock;
 pub mod custody;
 pub mod entry;
+pub mod exposition;
 pub mod fair_queue;
 pub mod farewell;
 pub mod fingerprint;

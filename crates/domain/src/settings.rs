@@ -1,5 +1,6 @@
 //! The operator's settings: read once, checked whole.
 
+mod alerts;
 mod billing;
 mod codex;
 mod operator;
@@ -108,6 +109,8 @@ pub struct Settings {
     pub retention_days: u32,
     /// `CORS_ORIGINS`.
     pub cors_origins: Vec<String>,
+    /// `ALERT_WEBHOOK_URL`; none, and nobody is told.
+    pub alert_webhook_url: Option<Secret<String>>,
 }
 
 /// A setting that can't be used, and what it should be.
@@ -216,6 +219,7 @@ impl Settings {
             ip_hash_pepper: texts.secret("IP_HASH_PEPPER"),
             retention_days: retention_days(&texts)?,
             cors_origins: cors_origins(&texts)?,
+            alert_webhook_url: alerts::read(&texts)?,
         })
     }
 
@@ -319,6 +323,8 @@ mod tests {
             ("RETENTION_DAYS", "39"),
             ("RETENTION_DAYS", "0"),
             ("CORS_ORIGINS", "https://a.example, https://b.example/path"),
+            ("ALERT_WEBHOOK_URL", "http://hooks.example/nonsense"),
+            ("ALERT_WEBHOOK_URL", "hooks.example/nonsense"),
         ] {
             let error = parse(&[(name, text)]).unwrap_err();
             assert_eq!(error.name, name);

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
+use domain::alerts::Notice;
 use domain::clock::Millis;
 use domain::farewell::{Leaving, Step};
 use domain::identifiers::UserId;
@@ -23,7 +24,7 @@ use worker::{Delay, DurableObject, Env, Request, Response, Result, State, durabl
 use self::records::Records;
 use super::customer::{ForgetUser, NOBODY};
 use super::document::Document;
-use super::{call, encode, wake_in};
+use super::{alerts, call, encode, wake_in};
 use crate::context::Context;
 use crate::{clock, fault, log};
 
@@ -169,6 +170,9 @@ impl Farewell {
             }
             Step::Swept => {
                 call(&self.context, user_id, Reopen {}).await.map_err(unreachable)?;
+                // It may be waiting for rows that come no more.
+                let nothing_waits = Notice::Rows(user_id.to_owned(), false);
+                alerts::notice(&self.context, nothing_waits).await;
                 leaving.step = Step::Done;
             }
             Step::Done => {}

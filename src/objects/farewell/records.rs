@@ -12,6 +12,7 @@ use wasm_bindgen::JsValue;
 use worker::{D1PreparedStatement, D1Result, Delay, Result};
 
 use crate::context::Context;
+use crate::totals;
 
 /// How long D1 may take before the attempt counts as failed.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -146,6 +147,7 @@ impl Records<'_> {
     }
 
     async fn forget_requests(&self, until: &str) -> Result<()> {
+        totals::roll_up_all(self.context).await?;
         loop {
             #[expect(clippy::cast_precision_loss, reason = "it is a thousand")]
             let batch = (BATCH as f64).into();

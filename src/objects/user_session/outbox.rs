@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use domain::alerts::Notice;
 use domain::clock::sql_text;
 use domain::month::{Month, Usage};
 use domain::session::Session;
@@ -16,11 +17,17 @@ use worker::{Delay, Result};
 use super::UserSession;
 use super::store::SettledRow;
 use crate::log;
+use crate::objects::alerts;
 
 /// Rows a batch, at most.
 const BATCH: i64 = 500;
 /// Bytes of rows a batch, at most: D1 takes 2 MB as one bound parameter.
 const BATCH_BYTES: usize = 1_000_000;
+
+/// So many failures in a row are said to who tells the operator, and again after each so many: what is
+/// said once may be lost.
+const SAID_AT: u32 = 3;
+const SAID_AGAIN_AFTER: u32 = 30;
 
 /// How long D1 may take before the attempt counts as failed.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -127,6 +134,9 @@ impl UserSession {
         match select(sending, Delay::from(PATIENCE)).await {
             Either::Left((Ok(flush), _)) => {
                 log::event("flush", &flush);
+                if self.failures()? >= SAID_AT {
+                    self.say_whether_rows_wait(false)?;
+                }
                 let arrived =
                     |session: &mut Session, now| session.flush_succeeded(batch.last, revision, now);
                 return self.turn_of(forgotten, arrived);
@@ -134,7 +144,25 @@ impl UserSession {
             Either::Left((Err(error), _)) => flush_failed(batch.after, &error.to_string()),
             Either::Right(_) => flush_failed(batch.after, "D1 took too long"),
         }
-        self.turn_of(forgotten, Session::flush_failed)
+        self.turn_of(forgotten, Session::flush_failed)?;
+        if self.failures()? % SAID_AGAIN_AFTER == SAID_AT {
+            self.say_whether_rows_wait(true)?;
+        }
+        Ok(())
+    }
+
+    /// How many flushes have failed in a row.
+    fn failures(&self) -> Result<u32> {
+        self.turn(|session, _| (session.journal().failures(), Vec::new()))
+    }
+
+    /// Nothing here waits for it to be heard.
+    fn say_whether_rows_wait(&self, wait: bool) -> Result<()> {
+        let (context, user_id) = (self.context.clone(), self.store.user_id()?);
+        self.context.wait_until(async move {
+            alerts::notice(&context, Notice::Rows(user_id, wait)).await;
+        });
+        Ok(())
     }
 
     /// What D1 doesn't have yet, or the beginning of it.

@@ -6,6 +6,7 @@ mod table;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use gateway_tests::stripe::{Event, now, signature};
@@ -133,8 +134,36 @@ async fn play(
             }
         }
     }
-    let differences = stream::iter(asked).buffer_unordered(REQUESTS);
-    differences.filter_map(std::future::ready).collect().await
+    let answers: Vec<_> = stream::iter(asked).buffer_unordered(REQUESTS).collect().await;
+    let (differences, ids): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
+    let unlogged = unlogged(gateway, &ids).await.map(|wrong| format!("{combination}: {wrong}"));
+    differences.into_iter().flatten().chain(unlogged).collect()
+}
+
+/// The answers that don't have one line each in the log, with their status. Who asks for `/health`
+/// leaves none, and gets no id.
+async fn unlogged(gateway: &Gateway, answers: &[(String, u16)]) -> Option<String> {
+    let began = Instant::now();
+    loop {
+        let mut lines: HashMap<String, Vec<Value>> = HashMap::new();
+        for line in gateway.log().into_iter().filter(|line| line["event"] == "request") {
+            lines.entry(line["request_id"].as_str().unwrap().to_owned()).or_default().push(line);
+        }
+        let is_logged = |(id, status): &&(String, u16)| {
+            let of_this = lines.get(id).map_or(&[][..], Vec::as_slice);
+            let whole = |line: &Value| {
+                line["status"] == *status && line["latency_ms"].is_i64() && line["endpoint"] != ""
+            };
+            id.is_empty() || of_this.len() == 1 && whole(&of_this[0])
+        };
+        let mut unlogged = answers.iter().filter(|answer| !is_logged(answer));
+        let (first, more) = (unlogged.next()?, unlogged.count());
+        if began.elapsed() > Duration::from_secs(20) {
+            let of_this = lines.get(&first.0);
+            return Some(format!("{first:?} and {more} more aren't in the log once: {of_this:?}"));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// An answer as the page writes it.
@@ -155,13 +184,19 @@ struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// What differs from the page, if anything does.
-    async fn check(self, gateway: &Gateway, combination: Combination) -> Option<String> {
-        let answered = in_words(&self.ask(gateway).await);
+    /// What differs from the page, if anything does; and the answer's id and status.
+    async fn check(
+        self,
+        gateway: &Gateway,
+        combination: Combination,
+    ) -> (Option<String>, (String, u16)) {
+        let answer = self.ask(gateway).await;
+        let answered = in_words(&answer);
         let Self { request, credential, expected, .. } = self;
-        (answered != expected).then(|| {
+        let difference = (answered != expected).then(|| {
             format!("{combination}: {request}: {credential}: {answered}, the page says {expected}")
-        })
+        });
+        (difference, (answer.request_id().to_owned(), answer.status))
     }
 
     async fn ask(&self, gateway: &Gateway) -> Answer {

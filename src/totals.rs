@@ -1,0 +1,84 @@
+//! Totals of all requests that ever were, in D1: each row of `requests` is added once, by its id.
+//!
+//! Whoever asks for the totals adds what has come since, in the same transaction; so rows that come
+//! late are counted, and none is counted twice. Rows are deleted once they have been added.
+
+use domain::exposition::{BEYOND, BOUNDS};
+use serde::Deserialize;
+use worker::{D1Database, D1PreparedStatement, D1Result, Result};
+
+use crate::context::Context;
+
+/// Rows that are added at once.
+const BATCH: u32 = 20_000;
+/// How often that is done a day, at most.
+const BATCHES: usize = 500;
+
+/// The rows that are next, of which ?1 are taken.
+const NEXT: &str = "
+    with next as (select * from requests where id > (select last_id from rolled_up)
+        order by id limit ?1)";
+
+const ADD_TOTALS: &str = "
+    insert into totals (status, error_code, requests, tokens)
+    select status, coalesce(error_code, ''), sum(count), sum(tokens_est) from next where true
+    group by status, coalesce(error_code, '')
+    on conflict (status, error_code) do update set requests = requests + excluded.requests,
+        tokens = tokens + excluded.tokens";
+
+/// ?2 are the bounds.
+const ADD_DURATIONS: &str = "
+    insert into durations (measure, bound, requests, milliseconds)
+    select measure, (select min(value) from json_each(?2) where value >= milliseconds) as bound,
+        sum(count), sum(count * milliseconds)
+    from (select 'latency' as measure, status, count, latency_ms as milliseconds from next
+        union all select 'ttfb', status, count, ttfb_ms from next)
+    where status between 200 and 299 and milliseconds is not null group by measure, bound
+    on conflict (measure, bound) do update set requests = requests + excluded.requests,
+        milliseconds = milliseconds + excluded.milliseconds";
+
+const GO_ON: &str = "
+    update rolled_up set last_id = (select max(id) from next) where exists (select 1 from next)";
+
+const IS_BEHIND: &str = "
+    select exists (select 1 from requests where id > (select last_id from rolled_up)) as is_behind";
+
+/// What adds the next rows, in this order and in one batch.
+///
+/// # Errors
+/// Where the runtime refuses a value.
+pub fn roll_up(database: &D1Database) -> Result<Vec<D1PreparedStatement>> {
+    let bounds = serde_json::to_string(&BOUNDS.iter().chain([&BEYOND]).collect::<Vec<_>>())?;
+    let statement = |text: &str| database.prepare(format!("{NEXT}{text}"));
+    let number = [BATCH.into()];
+    Ok(vec![
+        statement(ADD_TOTALS).bind(&number)?,
+        statement(ADD_DURATIONS).bind(&[BATCH.into(), bounds.into()])?,
+        statement(GO_ON).bind(&number)?,
+    ])
+}
+
+/// Adds all that there is.
+///
+/// # Errors
+/// Where D1 doesn't take it; what was added until then stays added.
+pub async fn roll_up_all(context: &Context) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Behind {
+        is_behind: u8,
+    }
+    let database = context.database()?;
+    for _ in 0..BATCHES {
+        let mut statements = roll_up(&database)?;
+        statements.push(database.prepare(IS_BEHIND));
+        let results = database.batch(statements).await?;
+        if let Some(error) = results.iter().find_map(D1Result::error) {
+            return Err(error.into());
+        }
+        let behind = results.last().map(D1Result::results::<Behind>).transpose()?;
+        if behind.is_none_or(|behind| behind.iter().all(|behind| behind.is_behind == 0)) {
+            break;
+        }
+    }
+    Ok(())
+}
