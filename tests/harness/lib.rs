@@ -14,6 +14,7 @@
 
 pub mod access;
 pub mod commits;
+pub mod ctl;
 pub mod distance;
 pub mod gateway;
 pub mod ledger;

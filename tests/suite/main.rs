@@ -22,6 +22,8 @@ mod codex_custody;
 mod codex_sign_in;
 mod console;
 mod costs;
+mod ctl;
+mod ctl_terminal;
 mod daily;
 mod faults;
 mod forgetting;
@@ -111,6 +113,8 @@ fn main() -> ExitCode {
         tiers::tests(),
         daily::tests(),
         room::tests(),
+        ctl::tests(),
+        ctl_terminal::tests(),
         openapi::tests(),
         alerts::tests(),
         metrics::tests(),

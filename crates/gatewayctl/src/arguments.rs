@@ -25,24 +25,24 @@ pub struct Arguments {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done · 1 refused or failed · 2 wrong command line · 3 the gateway can't be reached ·
+Exit codes: 0 done · 1 refused or failed · 2 wrong command line · 3 the gateway can't be reached · \
 4 not allowed · 5 no such user, key, note or file · 6 busy: try again later
 
-Environment: GATEWAY_URL, OPERATOR_TOKEN, CF_ACCESS_CLIENT_ID and CF_ACCESS_CLIENT_SECRET (a Cloudflare
-Access service token), SSL_CERT_FILE, HTTPS_PROXY, NO_COLOR";
+Environment: GATEWAY_URL, OPERATOR_TOKEN, GATEWAYCTL_CONFIG, CF_ACCESS_CLIENT_ID and \
+CF_ACCESS_CLIENT_SECRET (a Cloudflare Access service token), SSL_CERT_FILE, HTTPS_PROXY, NO_COLOR";
 
 /// What all commands take.
 #[derive(Args)]
+#[command(next_help_heading = "Everywhere")]
 pub struct Global {
-    /// The gateway's URL; else the one that `login` kept
-    #[arg(long, global = true, env = "GATEWAY_URL", value_name = "URL")]
+    /// The gateway's URL; else GATEWAY_URL, or what `login` kept
+    #[arg(long, global = true, env = "GATEWAY_URL", hide_env = true, value_name = "URL")]
     pub url: Option<String>,
-    /// A file that holds the operator's token, - for standard input; else OPERATOR_TOKEN, or what `login`
-    /// kept
+    /// A file with the operator's token, - for a pipe; else OPERATOR_TOKEN, or what `login` kept
     #[arg(long, global = true, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Where `login` keeps URL and token, instead of ~/.config/organized-gateway/config.toml
-    #[arg(long, global = true, env = "GATEWAYCTL_CONFIG", value_name = "FILE")]
+    /// Where `login` keeps both, instead of ~/.config/organized-gateway/config.toml
+    #[arg(long, global = true, env = "GATEWAYCTL_CONFIG", hide_env = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Print JSON for programs, one line a document; errors too
     #[arg(long, global = true)]

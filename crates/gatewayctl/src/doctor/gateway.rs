@@ -2,17 +2,26 @@
 
 use std::time::SystemTime;
 
+use domain::clock::Millis;
+use domain::session::view::View;
 use serde::Deserialize;
 use serde_json::Value;
 use ureq::http::HeaderMap;
 
 use super::{AT_THE_GATEWAY, Check, Examination};
+use crate::api::{Overview, Shown};
 use crate::client::{Client, Question, header};
 use crate::failure::{Failure, Kind};
 use crate::moments;
 
 /// A sign-in by Access is good for a minute or so; a clock that is further off makes trouble.
 const MOST_SECONDS_OFF: i64 = 30;
+
+/// As many users are asked how many of their rows wait.
+const MOST_ASKED: usize = 5;
+
+/// Rows are in D1 within two seconds.
+const LATE: Millis = 10_000;
 
 /// What `/ready` says.
 #[derive(Deserialize)]
@@ -160,6 +169,37 @@ pub fn token(client: &Client, from: &str) -> Check {
         }
         Err(failure) => Check::of(failure),
     }
+}
+
+/// Whether D1 takes rows: of whoever was seen last, none waits for long.
+pub fn rows(client: &Client) -> Check {
+    let overview: Overview = match client.json(&Question::get(&["operator", "api", "overview"])) {
+        Ok(overview) => overview,
+        Err(failure) => return Check::of(failure),
+    };
+    let mut seen: Vec<_> = overview.users.iter().filter(|user| user.last_seen.is_some()).collect();
+    seen.sort_by(|one, other| other.last_seen.cmp(&one.last_seen));
+    let (mut waiting, mut oldest) = (0, 0);
+    for user in seen.iter().take(MOST_ASKED) {
+        let path = ["operator", "api", "users", &user.user_id];
+        match client.json::<Shown>(&Question::get(&path)) {
+            Ok(Shown { view: View { outbox: Some(outbox), .. }, .. }) => {
+                waiting += outbox.depth;
+                oldest = oldest.max(outbox.oldest_ms);
+            }
+            Ok(_) => {}
+            Err(failure) => return Check::of(failure),
+        }
+    }
+    if oldest < LATE {
+        return Check::ok(format!("{} people; D1 has their rows", overview.people.total));
+    }
+    let wait = moments::milliseconds(oldest);
+    Check::fail(
+        format!("D1 takes no rows: {waiting} wait, the oldest for {wait}."),
+        "Nothing is lost, and requests go on. Look at D1 in Cloudflare's dashboard; what waits is sent by \
+         itself, or at once with `gatewayctl user flush USER_ID`.",
+    )
 }
 
 #[cfg(test)]

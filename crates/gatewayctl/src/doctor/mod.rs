@@ -165,7 +165,7 @@ pub fn run(global: &Global, output: Output) -> Result<(), Failure> {
 }
 
 /// What comes after the network.
-const AT_THE_GATEWAY: [&str; 6] = ["gateway", "clock", "ready", "d1", "upstream", "token"];
+const AT_THE_GATEWAY: [&str; 7] = ["gateway", "clock", "ready", "d1", "upstream", "token", "rows"];
 
 fn examine(examination: &mut Examination, global: &Global) -> Result<Kind, Failure> {
     let found = target::find(global);
@@ -195,21 +195,27 @@ fn examine(examination: &mut Examination, global: &Global) -> Result<Kind, Failu
     if !gateway::examine(examination, &asked)? {
         return Ok(Kind::Failed);
     }
-    let token = || {
-        if !may_show {
-            return Check::fail("It isn't shown where anybody could read it.", "Use https://.");
-        }
-        if !has_token {
-            let next = "Run `gatewayctl login`, or set OPERATOR_TOKEN.";
-            return Check::fail("There is none to show.", next);
-        }
-        match Client::new(target, output, global.allow_http) {
-            Ok(client) => gateway::token(&client.impatient(), &token_from),
-            Err(failure) => Check::of(failure),
+    let client = if !may_show {
+        Err(Check::fail("It isn't shown where anybody could read it.", "Use https://."))
+    } else if has_token {
+        Client::new(target, output, global.allow_http).map(Client::impatient).map_err(Check::of)
+    } else {
+        Err(Check::fail("There is none to show.", "Run `gatewayctl login`, or set OPERATOR_TOKEN."))
+    };
+    let client = match client {
+        Ok(client) => client,
+        Err(check) => {
+            examination.check("token", || check)?;
+            examination.skip(&["rows"], "The gateway doesn't tell strangers.")?;
+            return Ok(Kind::NotAllowed);
         }
     };
-    let is_known = examination.check("token", token)?;
-    Ok(if is_known { Kind::Failed } else { Kind::NotAllowed })
+    if !examination.check("token", || gateway::token(&client, &token_from))? {
+        examination.skip(&["rows"], "The gateway doesn't tell strangers.")?;
+        return Ok(Kind::NotAllowed);
+    }
+    examination.check("rows", || gateway::rows(&client))?;
+    Ok(Kind::Failed)
 }
 
 fn url(target: &Target) -> Check {

@@ -84,7 +84,7 @@ fn a_certificate_of_somebody_trusted_is_well() {
     let shown: Vec<_> = heads.iter().filter(|head| head.contains("authorization: ")).collect();
     assert_eq!(
         (heads.len(), shown.len()),
-        (3, 1),
+        (4, 2),
         "the token is shown where it is needed: {heads:?}"
     );
 }

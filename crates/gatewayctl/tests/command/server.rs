@@ -81,6 +81,12 @@ pub fn json(status: &str, headers: &str, body: &str) -> String {
     )
 }
 
+/// A room that nobody has entered.
+const OVERVIEW: &str = r#"{"now":"2026-11-21T16:20:03.123Z","minutes":[],"lately":{"seconds":300,
+    "requests":0,"limited":0,"failed":0,"tokens":0,"latency_ms":null,"ttfb_ms":null},"people":{"total":0,
+    "working":0,"limited":0,"failing":0,"blocked":0,"quiet":0,"never_seen":0},"users":[],
+    "is_complete":true}"#;
+
 /// What a gateway that is well answers.
 pub fn well(head: &str) -> String {
     let path = head.split(' ').nth(1).unwrap_or_default();
@@ -90,6 +96,7 @@ pub fn well(head: &str) -> String {
             json("200 OK", "", r#"{"status":"ready","checks":{"d1":"ok","upstream":"ok"}}"#)
         }
         "/operator/session" => json("200 OK", "", r#"{"operator":"token"}"#),
+        "/operator/api/overview" => json("200 OK", "", OVERVIEW),
         _ => json("404 Not Found", "", "{}"),
     }
 }
