@@ -90,10 +90,10 @@ impl Picture {
             lines.push(format!("upstream {}: {}", upstream.name, self.toned(&text, tone)));
         }
         for trouble in lately.errors.iter().take(MOST_ERRORS) {
-            let code = trouble.code.as_deref().unwrap_or_default();
+            let code = trouble.code.as_ref().map_or(String::new(), |code| format!(" {code}"));
             let (times, users) = (trouble.requests, trouble.users);
             let users = if users == 1 { "1 user".to_owned() } else { format!("{users} users") };
-            let text = format!("{times}× {} {code}, {users}: ", trouble.status);
+            let text = format!("{times}× {}{code}, {users}: ", trouble.status);
             lines.push(format!("{}{}", self.toned(&text, Tone::Warning), clean(&trouble.meaning)));
         }
         if *notes > 0 {
@@ -158,9 +158,9 @@ enum Columns {
 impl Columns {
     const fn of(width: u16) -> Self {
         match width {
-            ..80 => Self::Few,
-            80..120 => Self::Some,
-            120.. => Self::All,
+            ..90 => Self::Few,
+            90..150 => Self::Some,
+            150.. => Self::All,
         }
     }
 
