@@ -191,6 +191,8 @@ fn examine(examination: &mut Examination, global: &Global) -> Result<Kind, Failu
     let may_show = target.base.is_tls() || target.base.is_loopback() || global.allow_http;
     let mut anonymous = target.clone();
     anonymous.credentials.token = None;
+    // Where Access guards the gateway, nothing is heard without it.
+    anonymous.credentials.access = anonymous.credentials.access.filter(|_| may_show);
     let asked = Client::new(anonymous, output, true)?.impatient();
     if !gateway::examine(examination, &asked)? {
         return Ok(Kind::Failed);
