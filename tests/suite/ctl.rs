@@ -21,6 +21,7 @@ pub fn tests() -> Vec<Test> {
         tiers_upstreams_and_projects_are_given_and_taken,
         a_roster_is_imported_and_its_codes_are_kept,
         lists_are_whole,
+        a_person_is_forgotten,
         an_export_is_a_whole_file_or_a_quiet_pipe,
         failures_have_their_exit_codes,
         watching_without_a_terminal_prints_lines,
@@ -202,6 +203,22 @@ async fn lists_are_whole() {
     assert_eq!(actions["actions"][0]["action"], "resolve_note");
     ctl(gateway, "actions --user nobody").await.is(0).says("Nothing was done.");
     ctl(gateway, "actions --limit 1").await.is(0).says("resolve_note");
+}
+
+async fn a_person_is_forgotten() {
+    let pair = shared::pair(Options::new().var("USER_BINDING", "open")).await;
+    let gateway = &pair.gateway;
+    chat(gateway, "ada").await;
+    gateway.ledger().settled("ada", 1).await;
+    ctl(gateway, "user forget ada").await.is(2).says("--yes");
+    assert_eq!(gateway.ledger().rows("ada").len(), 1);
+    let forgotten = ctl(gateway, "user forget ada --yes").await.is(0);
+    forgotten.says("ada is forgotten.");
+    forgotten.says("  forgotten.requests: 1\n");
+    assert_eq!(gateway.ledger().rows("ada").len(), 0);
+    ctl(gateway, "user show ada").await.is(5).says("Nobody is known as ada.");
+    let again = ask(gateway, "user forget ada --yes --force").await;
+    assert_eq!((&again["user_id"], &again["done"]), (&json!("ada"), &json!(true)));
 }
 
 async fn an_export_is_a_whole_file_or_a_quiet_pipe() {

@@ -287,6 +287,9 @@ pub enum User {
     Forget {
         /// Whom
         user_id: UserName,
+        /// Even where Stripe goes on charging: cancel the subscription there afterwards
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         sure: Sure,
     },

@@ -54,6 +54,7 @@ fn next_of(code: &str) -> Option<&'static str> {
             "Compare the token with the gateway's secret OPERATOR_TOKEN, and sign in with \
              `gatewayctl login`."
         }
+        "subscription_running" => "To forget all the same, add --force, and cancel it afterwards.",
         "method_not_allowed" => "This gateway is older than this command: deploy it anew.",
         "database_unavailable" | "not_configured" => "`gatewayctl doctor` says what is wrong.",
         _ => return None,

@@ -67,7 +67,7 @@ pub fn run(client: &Client, command: User, output: Output) -> Result<(), Failure
             let said = [&warning, "It is off the list."];
             of(&user_id.0).remove(&["projects", &project], said, sure.yes)
         }
-        User::Forget { user_id, sure } => of(&person(&user_id)).forget(sure.yes),
+        User::Forget { user_id, force, sure } => of(&person(&user_id)).forget(force, sure.yes),
     }
 }
 
@@ -202,22 +202,29 @@ impl Person<'_> {
         self.output.table(&["KEY_ID", "LABEL", "MADE", "LAST USED"], key_rows(&shown))
     }
 
-    fn forget(&self, yes: bool) -> Result<(), Failure> {
-        self.known()?;
+    /// Whoever was forgotten already may be asked about again: the answer says how far it is.
+    fn forget(&self, force: bool, yes: bool) -> Result<(), Failure> {
         let warning = format!(
             "All that is kept about {} will be deleted: keys, tokens, rows. Nothing brings it back.",
             self.user_id
         );
         confirm_by_word(&warning, self.user_id, yes)?;
-        let answer = self.client.bytes(&Question::delete(&self.path(&[])))?;
-        let report: Value = serde_json::from_slice(&answer).unwrap_or_default();
+        let (path, query) = (self.path(&[]), [("force", "true")]);
+        let query: &[_] = if force { &query } else { &[] };
+        let report: Value = self.client.json(&Question::delete(&path).with(query))?;
         if self.output.is_json {
             return print_json(&report);
         }
-        self.output.line(&format!("{} is forgotten.", self.user_id))?;
         let mut lines = Vec::new();
-        flatten(&mut lines, "", &report);
-        lines.iter().try_for_each(|line| self.output.line(&format!("  {line}")))
+        let said = report.get("message").and_then(Value::as_str);
+        self.output.line(&self.output.toned(said.unwrap_or("It is done."), Tone::Plain))?;
+        for part in ["forgotten", "kept", "pending", "still_to_do"] {
+            flatten(&mut lines, part, report.get(part).unwrap_or(&Value::Null));
+        }
+        let line = |line: &String| {
+            self.output.line(&format!("  {}", self.output.toned(line, Tone::Plain)))
+        };
+        lines.iter().try_for_each(line)
     }
 
     fn show(&self) -> Result<(), Failure> {

@@ -101,32 +101,6 @@ fn a_clock_that_is_off_is_warned_of() {
     assert!(clock["why"].as_str().unwrap().contains("ahead of the gateway"), "{clock}");
 }
 
-#[test]
-fn what_was_forgotten_is_told_in_plain_lines() {
-    let server = Server::start(|head| {
-        let report = r#"{"user_id":"ada","deleted":{"requests":7,"keys":1},"kept":["invoices"]}"#;
-        if head.starts_with("DELETE /operator/api/users/ada ") {
-            return json("200 OK", "", report);
-        }
-        busy(head)
-    });
-    let url = server.url();
-    Ctl::new(&["user", "forget", "ada", "--url", &url]).run().is(2).says("--yes");
-    assert!(server.heads().iter().all(|head| head.starts_with("GET")));
-    let forgotten = Ctl::new(&["user", "forget", "ada", "--yes", "--url", &url]).run().is(0);
-    let lines: Vec<_> = forgotten.out.lines().collect();
-    assert_eq!(
-        lines,
-        [
-            "ada is forgotten.",
-            "  deleted.keys: 1",
-            "  deleted.requests: 7",
-            "  kept: invoices",
-            "  user_id: ada",
-        ]
-    );
-}
-
 /// Two rows, and then the connection ends before the body does.
 fn broken_off(_: &str) -> String {
     "HTTP/1.1 200 OK\r\ncontent-type: text/csv\r\ntransfer-encoding: chunked\r\n\r\n\
