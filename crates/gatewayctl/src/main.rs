@@ -11,6 +11,7 @@ mod client;
 mod commands;
 mod doctor;
 mod failure;
+mod files;
 mod moments;
 mod output;
 mod profile;

@@ -1,12 +1,12 @@
 //! The file that remembers which gateway is meant and what it is shown: for its owner's eyes alone.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use domain::secret::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Kind};
+use crate::files::{folder_of, write_privately};
 
 /// What `gatewayctl login` keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,8 +71,7 @@ impl Profile {
     /// Where the disk refuses.
     pub fn write(&self, path: &Path) -> Result<(), Failure> {
         let refused = |error: std::io::Error| Failure::file(path, "written", &error);
-        let folder = path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder).map_err(refused)?;
+        std::fs::create_dir_all(folder_of(path)).map_err(refused)?;
         let access = self.access.as_ref();
         let written = Written {
             url: self.url.clone(),
@@ -82,12 +81,7 @@ impl Profile {
         };
         let text = toml::to_string(&written)
             .map_err(|error| Failure::new(Kind::Failed, error.to_string()))?;
-        // Such a file is its owner's alone from the beginning.
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(refused)?;
-        file.write_all(text.as_bytes()).map_err(refused)?;
-        file.as_file().sync_all().map_err(refused)?;
-        file.persist(path).map_err(|error| refused(error.error))?;
-        Ok(())
+        write_privately(path, &text).map_err(refused)
     }
 }
 

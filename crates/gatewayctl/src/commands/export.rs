@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::arguments::{Export, UserName};
 use crate::client::{Client, Question};
-use crate::commands::roster::folder_of;
 use crate::failure::{Failure, Kind};
+use crate::files::{folder_of, persist};
 use crate::moments;
 use crate::output::{Output, print_json};
 
@@ -40,8 +40,7 @@ pub fn run(client: &Client, options: &Export, output: Output) -> Result<(), Fail
         let next = format!("{} was left as it was; send the command again.", path.display());
         broken.failure(client, &next)
     })?;
-    file.as_file().sync_all().map_err(refused)?;
-    file.persist(path).map_err(|error| refused(error.error))?;
+    persist(file, path).map_err(refused)?;
     if output.is_json {
         return print_json(&json!({ "file": path, "bytes": bytes }));
     }

@@ -1,6 +1,6 @@
 //! `roster import`: a list of people becomes users with codes.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::Path;
 
 use domain::spreadsheet;
@@ -12,6 +12,7 @@ use crate::arguments::Roster;
 use crate::client::{Client, Question};
 use crate::commands::{confirm, read};
 use crate::failure::{Failure, Kind};
+use crate::files::{folder_of, write_privately};
 use crate::output::{Output, Tone, cell, maybe, print_json, toned};
 
 /// Imports a list, and shows or keeps the codes.
@@ -37,7 +38,11 @@ pub fn import(client: &Client, command: Roster, output: Output) -> Result<(), Fa
         body: Some(("text/csv", list)),
     };
     let answer: Value = client.json(&question)?;
-    let seats: Vec<Seat> = read(&answer)?;
+    let seats: Vec<Seat> = match read(&answer) {
+        Ok(seats) => seats,
+        // Whatever it is, the codes are in it, and nowhere else.
+        Err(failure) => return print_json(&answer).and(Err(failure)),
+    };
     let is_kept = kept_in.as_deref().map(|path| write(path, &seats));
     let show = if output.is_json {
         print_json(&answer)
@@ -70,11 +75,6 @@ fn check_free(path: &Path, force: bool) -> Result<(), Failure> {
         .map_err(|error| Failure::file(folder, "written to", &error))
 }
 
-/// The folder that a file is in.
-pub fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 fn read_list(file: &Path) -> Result<Vec<u8>, Failure> {
     let mut list = Vec::new();
     let outcome = if file == Path::new("-") {
@@ -102,19 +102,13 @@ fn show(seats: &[Seat], output: Output) -> Result<(), Failure> {
 }
 
 fn write(path: &Path, seats: &[Seat]) -> Result<(), Failure> {
-    let refused = |error: std::io::Error| {
-        Failure::file(path, "written", &error).next("The codes are shown instead. Copy them now.")
-    };
     let mut text = spreadsheet::row(["user_id", "name", "email", "code"].iter());
     for Seat { user_id, name, email, code } in seats {
         let cells = [json!(user_id), json!(name), json!(email), json!(code)];
         let cells: Vec<_> = cells.iter().map(ToString::to_string).collect();
         text += &spreadsheet::row(cells.iter().map(|cell| spreadsheet::cell(cell)));
     }
-    // Such a file is its owner's alone from the beginning.
-    let mut file = tempfile::NamedTempFile::new_in(folder_of(path)).map_err(refused)?;
-    file.write_all(text.as_bytes()).map_err(refused)?;
-    file.as_file().sync_all().map_err(refused)?;
-    file.persist(path).map_err(|error| refused(error.error))?;
-    Ok(())
+    write_privately(path, &text).map_err(|error| {
+        Failure::file(path, "written", &error).next("The codes are shown instead. Copy them now.")
+    })
 }
