@@ -1,89 +1,163 @@
 #!/usr/bin/env bash
-# Signs a person in to Codex through the gateway: it shows a web address and a code, and waits.
-# The tokens go from the provider to the gateway; none of them touches this computer.
+# Makes this computer ready for your agent. What it does and how it ends: bash setup.sh --help
 #
-#   bash setup.sh --auth codex
-#
-# Reads OPENCLAW_URL, USER_ID and a key (OPENCLAW_GATEWAY_KEY, or the OPENAI_API_KEY that was used
-# until now) from the file .env beside it, or from the environment. Runs in bash 3.2 with curl.
-#
-# Ends with 0 when signed in; 1 wrong use, 2 something is missing in .env, 3 the gateway can't be
-# reached, 4 it refused, 5 the sign-in was denied or took too long.
-set -euo pipefail
+# It needs bash (3.2 or newer) and curl, no administrator, and nothing else.
+set -uo pipefail
 
-say() { printf '%s\n' "$*"; }
-fail() { local code=$1; shift; printf '%s\n' "$*" >&2; exit "$code"; }
+usage() {
+  cat <<'END'
+Use: bash setup.sh                checks your settings, gets your key, tries the agent: "Agent ready."
+     bash setup.sh --doctor       says what is wrong, if something is, and changes nothing
+     bash setup.sh --auth codex   signs you in with a code in your browser, where that is needed
+     bash setup.sh --help         this text
 
-# The value of a name in .env: the last line counts; quotes, blanks and Windows line ends go.
-setting() {
-  local name=$1 value=${!1:-} file
-  file=$(dirname "$0")/.env
-  if [ -z "$value" ] && [ -f "$file" ]; then
-    value=$(tr -d '\r' <"$file" | sed -n "s/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}${name}[[:space:]]*=//p" | tail -n 1)
+It may be run again at any time. It ends with
+  0  Agent ready.
+  1  used wrongly, or a part of the kit, or curl, is missing
+  2  a setting in .env is missing, can't be right, or can't be saved
+  3  no internet connection
+  4  the Wi-Fi wants you to sign in first
+  5  the address in .env isn't a gateway's, or it doesn't answer
+  6  not let in: the key, the code or the sign-in is not good
+  7  nothing more for now: blocked, no requests left, or too many at once
+  8  the gateway or the agent behind it has trouble
+  9  this computer's clock is wrong
+END
+}
+
+kit=$(cd "$(dirname "$0")" && pwd) || exit 1
+for part in settings gateway sign-in; do
+  if [ ! -r "$kit/lib/$part.sh" ]; then
+    printf '%s\n' "A part of the kit is missing. Unzip the whole kit into a folder, then run setup.sh there." >&2
+    exit 1
   fi
-  printf '%s' "$value" | sed -e 's/^[[:space:]]*//' -e 's/[[:space:]]*$//' \
-    -e 's/^"\(.*\)"$/\1/' -e "s/^'\(.*\)'\$/\1/" -e 's/^[[:space:]]*//' -e 's/[[:space:]]*$//'
+done
+# shellcheck source=lib/settings.sh
+. "$kit/lib/settings.sh"
+# shellcheck source=lib/gateway.sh
+. "$kit/lib/gateway.sh"
+# shellcheck source=lib/sign-in.sh
+. "$kit/lib/sign-in.sh"
+command -v curl >/dev/null || fail "$WRONG_USE" "This needs curl. Install it, or ask your operator, then run this again."
+
+# Turns the claim code into a gateway key, which is in .env before anything else happens.
+claim() {
+  local code=$CLAIM_CODE
+  begin_writing || fail "$BAD_SETTINGS" "Your key couldn't be saved here: the folder $kit can't be written to. Move the kit to a folder of your own, such as Documents, and run this again."
+  quote "$code"
+  ask 8 POST "$OPENCLAW_URL/onboarding/claim" "{\"user_id\":\"$USER_ID\",\"code\":\"$quoted\"}"
+  [ "$trouble" -eq 0 ] || diagnose
+  if [ "$status" -eq 201 ] && member "$answer" gateway_key; then
+    OPENCLAW_GATEWAY_KEY=$member CLAIM_CODE=''
+    write_settings || fail "$BAD_SETTINGS" "Your key couldn't be saved in .env. Ask the operator for a new code and run this again, in a folder of your own."
+    say "  ok  Your key is in .env now. Keep that file to yourself."
+    return
+  fi
+  # A code that was used may have been used here.
+  if [ "$status" -eq 410 ]; then
+    [ -n "$OPENCLAW_GATEWAY_KEY" ] || read_file "$kit/.env" 2>/dev/null
+    if [ -n "$OPENCLAW_GATEWAY_KEY" ]; then
+      CLAIM_CODE=''
+      return
+    fi
+  fi
+  refused
 }
 
-# The text of a member in a small JSON object; empty where it isn't there.
-member() {
-  printf '%s' "$1" | sed -n 's/.*"'"$2"'":"\{0,1\}\([^",}]*\)"\{0,1\}.*/\1/p' | head -n 1
+# One real request, as the agent will send them. Fails where the answer is a refusal.
+try_agent() {
+  ask 28 POST "$OPENCLAW_URL/v1/chat/completions" \
+    "{\"model\":\"${MODEL:-openclaw/default}\",\"messages\":[{\"role\":\"user\",\"content\":\"Answer with one word: ready\"}]}"
+  if [ "$trouble" -eq 28 ]; then
+    fail "$UPSTREAM_DOWN" "The gateway is there, but the agent took too long to answer. Run this again in a minute; if it stays so, tell the operator."
+  fi
+  [ "$trouble" -eq 0 ] || diagnose
+  if [ "$status" -eq 200 ]; then
+    case $answer in
+      '{'*'"choices"'*) return 0 ;;
+      *) fail "$WRONG_ADDRESS" "$OPENCLAW_URL answered, but not as an agent does. Check OPENCLAW_URL in .env, or tell the operator." ;;
+    esac
+  fi
+  its_words
+  return 1
 }
 
-# Asks the gateway. The key goes to curl through its standard input, so that no list of processes
-# shows it. Sets `status` and `answer`.
-ask() {
-  local method=$1 path=$2 reply
-  reply=$(printf '%s' "$credential" | curl --silent --show-error --max-time 30 --config - \
-    --request "$method" --header "X-User-ID: $user_id" --header 'Content-Length: 0' \
-    --write-out '\n%{http_code}' "$url$path") ||
-    fail 3 "The gateway at $url can't be reached. Check your internet connection and OPENCLAW_URL in .env."
-  status=${reply##*$'\n'}
-  answer=${reply%$'\n'*}
+# Waits where the gateway says that waiting helps, for as long as there is time.
+wait_for_turn() {
+  local seconds
+  case $code in upstream_busy | concurrency_limit_exceeded | rate_limit_exceeded) ;; *) return 1 ;; esac
+  seconds=$(header retry-after)
+  case $seconds in '' | *[!0-9]* | ????*) return 1 ;; esac
+  [ $((seconds + 3)) -le "$seconds_left" ] || return 1
+  say "  …   The agent is busy with others. Trying again in $seconds s."
+  sleep "$seconds"
+  seconds_left=$((seconds_left - seconds))
 }
 
-refused() {
-  local message
-  message=$(printf '%s' "$answer" | sed -n 's/.*"message":"\(\([^"\\]\|\\.\)*\)".*/\1/p' | sed 's/\\\(.\)/\1/g')
-  fail 4 "The gateway refused (${status}): ${message:-its answer makes no sense. Check OPENCLAW_URL in .env.}"
+# Tries the agent, and gets what it turns out to need.
+reach_agent() {
+  local asked=''
+  until try_agent; do
+    case $code in
+      missing_key)
+        # The gateway key was there, so it is the person's own that is missing.
+        if [ -n "$OPENCLAW_GATEWAY_KEY" ] && [ -z "$OPENAI_API_KEY" ]; then
+          # Whoever signs in ahead of the switch has no such key, and needs none later.
+          [ -z "$signed_in" ] || return 0
+          if [ -z "$asked" ] && ask_for OPENAI_API_KEY "Your own API key (sk-…) pays here; it stays hidden while you type:" hidden; then
+            asked=yes
+            check_settings
+            continue
+          fi
+          fail "$BAD_SETTINGS" "Your own API key (sk-…) is missing. Write it into .env behind OPENAI_API_KEY= and run this again."
+        fi
+        refused
+        ;;
+      no_codex_session | codex_session_expired)
+        { [ -z "$signed_in" ] && is_interactive && [ -z "$doctor" ]; } || refused
+        sign_in
+        ;;
+      *) wait_for_turn || refused ;;
+    esac
+  done
 }
 
-[ "$*" = "--auth codex" ] || fail 1 "Use: bash setup.sh --auth codex"
-command -v curl >/dev/null || fail 1 "This needs curl. Install it, then run this again."
+doctor='' auth='' signed_in=''
+case $* in
+  '') ;;
+  --doctor) doctor=yes ;;
+  '--auth codex') auth=codex ;;
+  --help | -h) usage; exit 0 ;;
+  *) usage >&2; exit "$WRONG_USE" ;;
+esac
 
-url=$(setting OPENCLAW_URL | sed -e 's#/*$##' -e 's#/v1$##' -e 's#/u/[^/]*$##')
-user_id=$(setting USER_ID | tr '[:upper:]' '[:lower:]')
-gateway_key=$(setting OPENCLAW_GATEWAY_KEY)
-own_key=$(setting OPENAI_API_KEY)
-[ -n "$url" ] || fail 2 "OPENCLAW_URL is missing in .env. Your operator has told you this address."
-[ -n "$user_id" ] || fail 2 "USER_ID is missing in .env. Use the one that you have used until now."
-case $gateway_key$own_key in *[\"\\[:cntrl:]]*) fail 2 "Your key in .env has a character that no key has. Copy it again." ;; esac
-if [ -n "$gateway_key" ]; then
-  credential="header = \"X-Gateway-Key: $gateway_key\""
-elif [ -n "$own_key" ]; then
-  credential="header = \"Authorization: Bearer $own_key\""
+read_settings "$kit"
+if [ -n "$doctor" ]; then
+  # It asks for nothing, and leaves everything as it is.
+  complete_settings </dev/null
 else
-  fail 2 "Your key is missing in .env: OPENCLAW_GATEWAY_KEY, or the OPENAI_API_KEY that you have used until now."
+  complete_settings
+fi
+say "  ok  Your settings: $USER_ID at $OPENCLAW_URL"
+
+ask 6 GET "$OPENCLAW_URL/health"
+is_healthy || diagnose
+say "  ok  The gateway answers"
+[ -z "$doctor" ] || check_clock
+
+if [ -n "$doctor" ]; then
+  if [ -z "$OPENCLAW_GATEWAY_KEY$OPENAI_API_KEY" ]; then
+    fail "$BAD_SETTINGS" "There is a code in .env, and no key yet. Run \`bash setup.sh\` first."
+  fi
+else
+  [ -z "$CLAIM_CODE" ] || claim
+  write_settings || say "  !!  .env couldn't be saved here; everything else goes on."
 fi
 
-ask POST /onboarding/codex/device
-[ "$status" = 201 ] || refused
-id=$(member "$answer" id)
-interval=$(member "$answer" interval)
-case $interval in '' | *[!0-9]*) interval=5 ;; esac
-say "1. Open this page in your browser:  $(member "$answer" verification_uri)"
-say "2. Type this code there:            $(member "$answer" user_code)"
-say "Waiting for you to finish. Keep this window open."
-
-while :; do
-  sleep "$interval"
-  ask GET "/onboarding/codex/device/$id"
-  [ "$status" = 200 ] || refused
-  case $(member "$answer" state) in
-    pending) ;;
-    signed_in) break ;;
-    denied) fail 5 "The sign-in was declined. Run this again when you are ready." ;;
-    *) fail 5 "The sign-in took too long, and the code is no longer good. Run this again." ;;
-  esac
-done
-say "Signed in. Nothing else changes: the same address, the same USER_ID ($user_id)."
+[ -z "$auth" ] || sign_in
+reach_agent
+[ -n "$doctor" ] || write_settings || true
+say "  ok  The agent answered"
+say ""
+say "Agent ready."
+[ -n "$doctor" ] || say "Begin with:  bash agent"

@@ -72,6 +72,7 @@ pub fn run(mut tests: Vec<Test>) -> ExitCode {
     shared::stop();
     crate::codex::stop();
     crate::openclaw::stop();
+    crate::kit::stop();
     if conclusion.has_failed() | redaction::conclude(arguments) {
         ExitCode::FAILURE
     } else {
