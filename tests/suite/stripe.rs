@@ -26,6 +26,7 @@ pub fn tests() -> Vec<Test> {
         a_late_checkout_revives_nothing,
         an_old_subscriptions_end_leaves_the_newer_one,
         what_comes_early_waits_for_its_user,
+        what_comes_while_d1_is_told_is_told_too,
         what_nobody_signed_and_nobody_knows_waits_for_the_operator,
         a_corrected_user_has_it_and_the_other_has_not,
         money_that_goes_back_is_a_note,
@@ -277,6 +278,28 @@ async fn what_comes_early_waits_for_its_user() {
     send(gateway, &checkout).await;
     assert_eq!(tier(gateway, &ada).await, "tier1");
     notes(gateway, &customer, 0).await;
+}
+
+async fn what_comes_while_d1_is_told_is_told_too() {
+    let gateway = &shared::sold().await.gateway;
+    let customers: Vec<_> = (0..150).map(|_| names()).collect();
+    // Each is told to D1 half a second after it has come; the next comes at about that time.
+    let lives = customers.iter().zip(0_u64..).map(async |((customer, subscription), number)| {
+        let says = |kind| Event::subscription(subscription, kind, "active").of(customer);
+        send(gateway, &says("created")).await;
+        tokio::time::sleep(Duration::from_millis(440 + number)).await;
+        send(gateway, &says("updated").for_user(&user("ada")).at(1)).await;
+    });
+    join_all(lives).await;
+    told(gateway, "users in D1", |connection| {
+        let query =
+            "select not exists (select 1 from notes where customer_id = ?1 and resolved_at is null)
+            and exists (select 1 from customers where customer_id = ?1 and user_id is not null)";
+        let mut statement = connection.prepare(query).unwrap();
+        let mut is_there = |id: &String| statement.query_row([id], |row| row.get::<_, bool>(0));
+        customers.iter().all(|(customer, _)| is_there(customer).unwrap()).then_some(())
+    })
+    .await;
 }
 
 async fn what_nobody_signed_and_nobody_knows_waits_for_the_operator() {

@@ -79,6 +79,8 @@ pub struct Customer {
     record: RefCell<Option<Record>>,
     /// How often in a row the alarm has failed.
     failures: Cell<u32>,
+    /// Whether something has come since the alarm went off, and has set it again.
+    is_set: Cell<bool>,
     /// How many messages are on their way to users' objects.
     telling: Cell<usize>,
 }
@@ -97,6 +99,7 @@ impl DurableObject for Customer {
             document,
             record: RefCell::default(),
             failures: Cell::default(),
+            is_set: Cell::default(),
             telling: Cell::default(),
         }
     }
@@ -109,21 +112,24 @@ impl DurableObject for Customer {
     /// Tells users what they were not told, and D1 what is new. It doesn't fail: what could not be
     /// done is due again later.
     async fn alarm(&self) -> Result<Response> {
+        self.is_set.set(false);
         let tended = AssertUnwindSafe(self.tend()).catch_unwind().await;
-        match tended.unwrap_or_else(|_| Err("the object panicked".into())) {
+        let again = match tended.unwrap_or_else(|_| Err("the object panicked".into())) {
             Ok(is_waiting) => {
                 self.failures.set(0);
-                if is_waiting {
-                    wake_in(&self.state, DAY)?;
-                }
+                is_waiting.then_some(DAY)
             }
             Err(error) => {
                 log::fault("alarm of a customer failed", &error.to_string());
                 self.record.take();
                 let failures = self.failures.get();
                 self.failures.set(failures + 1);
-                wake_in(&self.state, (FIRST_RETRY << failures.min(16)).min(LONGEST_RETRY))?;
+                Some((FIRST_RETRY << failures.min(16)).min(LONGEST_RETRY))
             }
+        };
+        // What has come meanwhile doesn't wait for that.
+        if let Some(pause) = again.filter(|_| !self.is_set.get()) {
+            wake_in(&self.state, pause)?;
         }
         Response::empty()
     }
@@ -150,14 +156,14 @@ impl Customer {
     async fn answer(&self, message: &str) -> Result<String> {
         match serde_json::from_str(message)? {
             CustomerMessage::Receive(Receive { event, request_id }) => {
-                self.turn(|record| record.receive(event))?;
+                self.take_in(|record| record.receive(event))?;
                 fault::strike(&request_id, "panic-customer");
                 fault::linger(&request_id, "slow-customer").await;
                 self.tell().await?;
                 encode::<Receive>(&())
             }
             CustomerMessage::ForgetUser(ForgetUser { user_id, at }) => {
-                self.turn(|record| record.forget(&user_id, at))?;
+                self.take_in(|record| record.forget(&user_id, at))?;
                 // What is on its way must not reach whoever has the USER_ID next.
                 while self.telling.get() > 0 {
                     Delay::from(GLANCE).await;
@@ -203,15 +209,22 @@ impl Customer {
         Ok(look(record))
     }
 
-    /// One decision: what it changes is written, and the alarm is set for what follows from it.
+    /// Takes in what has come, and sets the alarm for what follows from it.
+    fn take_in(&self, decide: impl FnOnce(&mut Record) -> bool) -> Result<()> {
+        self.turn(decide)?;
+        if self.look(|record| !record.is_mirrored() || !record.untold().is_empty())? {
+            wake_in(&self.state, GATHERING)?;
+            self.is_set.set(true);
+        }
+        Ok(())
+    }
+
+    /// One decision: what it changes is written.
     fn turn(&self, decide: impl FnOnce(&mut Record) -> bool) -> Result<()> {
         let turn = || {
             let mut record = self.look(Record::clone)?;
             if decide(&mut record) {
                 self.document.save(&record)?;
-                if !record.is_mirrored() || !record.untold().is_empty() {
-                    wake_in(&self.state, GATHERING)?;
-                }
                 self.record.replace(Some(record));
             }
             Ok(())
