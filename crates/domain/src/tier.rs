@@ -99,6 +99,15 @@ pub enum Standing {
     Over,
 }
 
+/// What a checkout says of what was bought.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wares {
+    /// The payment link.
+    pub items: Vec<String>,
+    /// The tier that the merchant wrote into its metadata; a known link goes before it.
+    pub named: Option<Tier>,
+}
+
 /// A subscription, as the newest that is known of it says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
@@ -110,6 +119,9 @@ pub struct Subscription {
     pub items: Vec<String>,
     /// The tier that the merchant wrote into its metadata; a known item goes before it.
     pub named: Option<Tier>,
+    /// What it was bought as, which counts where nobody knows what it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkout: Option<Wares>,
     /// When it began.
     pub since: Millis,
     /// When it will end, where that is decided.
@@ -123,6 +135,15 @@ impl Subscription {
         self.standing != Standing::Over && self.cancel_at.is_none()
     }
 
+    /// The tier that it is for: by its items, then its metadata, then what it was bought as.
+    #[must_use]
+    pub fn tier(&self, prices: &BTreeMap<String, Tier>) -> Option<Tier> {
+        let known =
+            |items: &[String]| items.iter().filter_map(|item| prices.get(item)).max().copied();
+        let own = known(&self.items).or(self.named);
+        own.or_else(|| self.checkout.as_ref().and_then(|wares| known(&wares.items).or(wares.named)))
+    }
+
     /// What it gives at this moment; `None` where it isn't alive or nobody knows what it is.
     fn gives(&self, rules: &TierRules, now: Millis) -> Option<Held> {
         let grace_ends = match self.standing {
@@ -131,8 +152,7 @@ impl Subscription {
             Standing::Over => return None,
         };
         let until = [grace_ends, self.cancel_at].into_iter().flatten().min();
-        let known = self.items.iter().filter_map(|item| rules.prices.get(item)).max();
-        let tier = known.copied().or(self.named)?;
+        let tier = self.tier(&rules.prices)?;
         let is_alive = until.is_none_or(|until| now < until);
         is_alive.then_some(Held { tier, since: self.since, until })
     }
@@ -237,7 +257,7 @@ mod tests {
 
     fn bought(item: &str, standing: Standing) -> Subscription {
         let (id, items) = (format!("sub of {item}"), vec![item.to_owned()]);
-        Subscription { id, standing, items, named: None, since: 1, cancel_at: None }
+        Subscription { id, standing, items, named: None, checkout: None, since: 1, cancel_at: None }
     }
 
     fn record(subscriptions: Vec<Subscription>) -> TierRecord {
@@ -263,6 +283,20 @@ mod tests {
         let renamed =
             Subscription { named: Some(Tier::Tier2), ..bought("price_1", Standing::Live) };
         assert_eq!(tier(&record(vec![renamed]), 9), Some(Tier::Tier1), "a known price is newer");
+    }
+
+    #[test]
+    fn what_it_was_bought_as_counts_where_nobody_knows_what_it_is_now() {
+        let of = |item: &str, named, checkout| {
+            let bought = bought(item, Standing::Live);
+            tier(&record(vec![Subscription { named, checkout: Some(checkout), ..bought }]), 9)
+        };
+        let wares = |item: &str, named| Wares { items: vec![item.to_owned()], named };
+        assert_eq!(of("price_9", None, wares("price_3", None)), Some(Tier::Tier3));
+        assert_eq!(of("price_9", None, wares("plink_9", Some(Tier::Tier2))), Some(Tier::Tier2));
+        assert_eq!(of("price_9", None, wares("plink_9", None)), None);
+        assert_eq!(of("price_1", None, wares("price_3", None)), Some(Tier::Tier1), "no maximum");
+        assert_eq!(of("price_9", Some(Tier::Tier1), wares("price_3", None)), Some(Tier::Tier1));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::event::{CHECKOUT, DISPUTE, Event, REFUND};
-use super::subscription::{Life, best_claim};
+use super::subscription::Life;
 use crate::clock::{Millis, sql_text};
 use crate::identifiers::UserId;
 use crate::tier::{Purchases, Standing, Subscription, Tier};
@@ -185,12 +185,24 @@ impl Customer {
         ids.into_iter().map(|id| Life::of(id, &self.events)).collect()
     }
 
-    fn claim(&self) -> Option<&Event> {
-        best_claim(self.events.iter().filter(|event| !is_money_back(event)))
+    /// Whom the first subscription that names somebody names, or a checkout of none: the merchant's
+    /// word first. Of what belongs to no customer nothing follows for anything else.
+    fn user(&self) -> Option<&UserId> {
+        self.id()?;
+        let lives = self.lives().into_iter().filter_map(|life| {
+            let word = life.word()?;
+            Some((life.newest().map_or(word.created, |newest| newest.since), word))
+        });
+        let words = lives.chain(self.loose().map(|event| (event.created, event)));
+        let first = |(began, word): &(Millis, &Event)| {
+            (!word.is_by_merchant, *began, word.created, word.id.clone())
+        };
+        words.min_by_key(first).and_then(|(_, word)| word.user.as_ref())
     }
 
-    fn user(&self) -> Option<&UserId> {
-        self.claim().and_then(|event| event.user.as_ref())
+    /// What names somebody and is about no subscription.
+    fn loose(&self) -> impl Iterator<Item = &Event> {
+        self.events.iter().filter(|event| event.subject.is_empty() && event.user.is_some())
     }
 
     fn user_of<'a>(&'a self, life: &Life<'a>) -> Option<&'a UserId> {
@@ -236,11 +248,14 @@ impl Customer {
     fn forget_needless(&mut self) {
         let Some(subject) = self.events.last().map(|event| event.subject.clone()) else { return };
         let life = Life::of(&subject, &self.events);
-        let claim = self.claim().map(|event| event.id.as_str());
+        let first = self
+            .loose()
+            .min_by_key(|event| (!event.is_by_merchant, event.created, event.id.clone()));
+        let first = first.map(|event| event.id.clone());
         let is_needed = |event: &Event| {
             event.subject != subject
                 || is_money_back(event)
-                || claim == Some(event.id.as_str())
+                || first.as_ref() == Some(&event.id)
                 || !subject.is_empty() && life.needs(event)
         };
         let needed: Vec<_> = self.events.iter().map(is_needed).collect();
@@ -296,10 +311,8 @@ impl Customer {
             None if life.is_unsigned() => notes.push(("unsigned_reference", unsigned(id))),
             None => notes.push(("unknown_user", unknown_user(id))),
         }
-        let is_known =
-            bought.named.is_some() || bought.items.iter().any(|item| prices.contains_key(item));
         // What a checkout can't tell, the subscription will.
-        if !is_known && newest.kind != CHECKOUT {
+        if bought.tier(prices).is_none() && newest.kind != CHECKOUT {
             notes.push(("unknown_price", unknown_price(id, &bought.items)));
         }
         notes.into_iter().map(|(kind, text)| note(kind, newest, id, user, &text)).collect()

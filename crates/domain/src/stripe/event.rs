@@ -22,7 +22,7 @@ pub struct Event {
     pub kind: String,
     /// When it happened, to the second.
     pub created: Millis,
-    /// Stripe's id of the customer. Disputes name none.
+    /// Stripe's id of the customer, or of the account that is one. Disputes name none.
     pub customer: Option<String>,
     /// The subscription that it is about; of money that goes back, the charge. Empty where there is
     /// none.
@@ -77,7 +77,7 @@ impl Event {
         let reference = text(object, "/client_reference_id").filter(|_| kind == CHECKOUT);
         let signed = reference.as_ref().and_then(|text| reference::user_of(text, secrets));
         Ok(Some(Self {
-            customer: text(object, "/customer"),
+            customer: text(object, "/customer").or_else(|| text(object, "/customer_account")),
             is_by_merchant: named.is_some(),
             is_unsigned: reference.is_some() && signed.is_none(),
             user: named.or(signed),

@@ -8,7 +8,7 @@
 use super::event::{CHECKOUT, CREATED, DELETED, Event, FAILED, PAID, UPDATED};
 use crate::clock::Millis;
 use crate::identifiers::UserId;
-use crate::tier::{Standing, Subscription};
+use crate::tier::{Standing, Subscription, Wares};
 
 /// How many failed payments since the last good one are kept. Stripe tries at most eight times, and
 /// tells each twice.
@@ -50,20 +50,22 @@ impl<'a> Life<'a> {
     /// beginning; then whatever is further along a subscription's life. The id only decides for good.
     #[must_use]
     pub fn newest(&self) -> Option<&'a Event> {
-        let version = |event: &Event| {
-            let is_own = event.kind != CHECKOUT;
-            (is_own, event.created, rank(event), progress(event), event.id.clone())
-        };
         let whole = self.0.iter().filter(|event| !event.status.is_empty());
         whole.max_by_key(|event| version(event)).copied()
     }
 
-    /// Whose it is, as its own events say.
+    /// The event that says whose it is: its newest, else a checkout or an invoice, else the newest of
+    /// its own that ever said so.
+    #[must_use]
+    pub fn word(&self) -> Option<&'a Event> {
+        let newest = self.newest().filter(|event| rank(event) > 0 && event.user.is_some());
+        newest.or_else(|| self.claim()).or_else(|| self.named())
+    }
+
+    /// Whose it is, as its events say.
     #[must_use]
     pub fn user(&self) -> Option<&'a UserId> {
-        let own = self.newest().filter(|event| event.kind != CHECKOUT);
-        let own = own.and_then(|event| event.user.as_ref());
-        own.or(self.claim().and_then(|event| event.user.as_ref()))
+        self.word().and_then(|event| event.user.as_ref())
     }
 
     /// Whether a checkout named somebody in a way that anybody can.
@@ -101,6 +103,7 @@ impl<'a> Life<'a> {
             standing,
             items: newest.items.clone(),
             named: newest.named,
+            checkout: self.checkout().filter(|checkout| checkout.id != newest.id).map(wares),
             since: newest.since,
             cancel_at: newest.cancel_at,
         })
@@ -117,7 +120,8 @@ impl<'a> Life<'a> {
     pub fn needs(&self, event: &Event) -> bool {
         let is = |other: Option<&Event>| other.is_some_and(|other| other.id == event.id);
         let unsigned = self.0.iter().find(|event| event.is_unsigned).copied();
-        is(self.newest()) || is(self.claim()) || is(unsigned) || self.needs_mark(event)
+        let kept = [self.newest(), self.claim(), self.named(), self.checkout(), unsigned];
+        kept.into_iter().any(is) || self.needs_mark(event)
     }
 
     fn needs_mark(&self, event: &Event) -> bool {
@@ -130,8 +134,21 @@ impl<'a> Life<'a> {
 
     /// Who was named by a checkout or an invoice: the merchant's word first, then the latest.
     fn claim(&self) -> Option<&'a Event> {
-        let others = self.0.iter().filter(|event| rank(event) == 0).copied();
-        best_claim(others)
+        let claims = self.0.iter().filter(|event| rank(event) == 0 && event.user.is_some());
+        claims.max_by_key(|event| (event.is_by_merchant, event.created, event.id.clone())).copied()
+    }
+
+    /// The newest of its own events that names somebody.
+    fn named(&self) -> Option<&'a Event> {
+        let naming = self.0.iter().filter(|event| rank(event) > 0 && event.user.is_some());
+        naming.max_by_key(|event| version(event)).copied()
+    }
+
+    /// The checkout that says what was bought.
+    fn checkout(&self) -> Option<&'a Event> {
+        let says = |event: &Event| !event.items.is_empty() || event.named.is_some();
+        let checkouts = self.0.iter().filter(|event| event.kind == CHECKOUT && says(event));
+        checkouts.max_by_key(|event| version(event)).copied()
     }
 
     fn paid(&self) -> Option<Mark> {
@@ -139,10 +156,14 @@ impl<'a> Life<'a> {
     }
 }
 
-/// The event whose word counts most for who pays: the merchant's first, then the latest.
-pub(super) fn best_claim<'a>(events: impl Iterator<Item = &'a Event>) -> Option<&'a Event> {
-    let claims = events.filter(|event| event.user.is_some());
-    claims.max_by_key(|event| (event.is_by_merchant, event.created, event.id.clone()))
+/// What makes one event newer than another.
+fn version(event: &Event) -> (bool, Millis, u8, u8, String) {
+    let is_own = event.kind != CHECKOUT;
+    (is_own, event.created, rank(event), progress(event), event.id.clone())
+}
+
+fn wares(checkout: &Event) -> Wares {
+    Wares { items: checkout.items.clone(), named: checkout.named }
 }
 
 fn is_good(mark: &Mark) -> bool {

@@ -75,6 +75,7 @@ fn a_tier_ends_by_itself() {
         standing: Standing::PastDue { since: 5 },
         items: Vec::new(),
         named: Some(Tier::Tier2),
+        checkout: None,
         since: 1,
         cancel_at: None,
     };

@@ -101,6 +101,74 @@ fn metadata_goes_before_a_reference_and_a_subscriptions_own_before_the_customers
     assert_eq!(told[1].1.len(), 2);
 }
 
+/// A subscription that began at a second of Stripe's clock.
+fn begun(id: &str, second: i64) -> Value {
+    let event = subscription(id, "created", second, "active");
+    changed(&event.to_string(), &[("/data/object/start_date", json!(second))])
+}
+
+#[test]
+fn what_names_nobody_is_whose_the_first_is_that_does() {
+    let reference = |name: &str| json!(reference_of(&user(name), &secrets()[0]));
+    let mut customer = customer(&[
+        begun("sub_1", 1),
+        checkout("sub_1", 2, reference("ada")),
+        begun("sub_2", 10),
+        begun("sub_3", 20),
+        checkout("sub_3", 21, reference("bob")),
+    ]);
+    let list = told(&customer);
+    assert_eq!((&list[0].0, list[0].1.len()), (&user("ada"), 2), "{list:?}");
+    assert_eq!(list[1], live("bob", "sub_3"), "a colleague's is a colleague's alone");
+    // The merchant corrects the first: what hung on it goes along.
+    let corrected = with_user(&subscription("sub_1", "updated", 30, "active"), "eve");
+    customer.receive(read(&corrected));
+    let list: Vec<_> = told(&customer).into_iter().map(|(user, list)| (user, list.len())).collect();
+    assert_eq!(list, [(user("ada"), 0), (user("bob"), 1), (user("eve"), 2)]);
+}
+
+#[test]
+fn what_belongs_to_no_customer_says_nothing_of_anything_else() {
+    let reference = json!(reference_of(&user("ada"), &secrets()[0]));
+    let nobodys = [
+        checkout("sub_1", 1, reference),
+        subscription("sub_1", "created", 2, "active"),
+        subscription("sub_2", "created", 2, "active"),
+        checkout("sub_2", 1, json!("eve")),
+    ]
+    .map(|event| changed(&event.to_string(), &[("/data/object/customer", json!(null))]));
+    let customer = customer(&nobodys);
+    assert_eq!(told(&customer), [live("ada", "sub_1")]);
+    assert_eq!(kinds(&customer), ["unsigned_reference"]);
+}
+
+#[test]
+fn what_it_was_bought_as_counts_until_its_own_prices_are_known() {
+    let prices = |known: &[(&str, Tier)]| -> BTreeMap<String, Tier> {
+        known.iter().map(|(id, tier)| ((*id).to_owned(), *tier)).collect()
+    };
+    let (link, price) = (("plink_1QTier1", Tier::Tier2), ("price_1QTier1", Tier::Tier1));
+    let reference = json!(reference_of(&user("ada"), &secrets()[0]));
+    let bought = checkout("sub_1", 1, reference);
+    let named =
+        changed(&bought.to_string(), &[("/data/object/metadata", json!({ "tier": "tier3" }))]);
+    let begun = subscription("sub_1", "created", 2, "active");
+    let changed_since = subscription("sub_1", "updated", 3, "active");
+    for (events, known, expected) in [
+        ([&bought, &begun, &changed_since], prices(&[link]), Some(Tier::Tier2)),
+        ([&changed_since, &begun, &bought], prices(&[link]), Some(Tier::Tier2)),
+        ([&begun, &named, &changed_since], prices(&[]), Some(Tier::Tier3)),
+        ([&begun, &bought, &changed_since], prices(&[link, price]), Some(Tier::Tier1)),
+        ([&begun, &bought, &changed_since], prices(&[]), None),
+    ] {
+        let customer = customer(&events.map(Clone::clone));
+        let (_, purchases) = customer.untold().remove(0);
+        assert_eq!(purchases.subscriptions[0].tier(&known), expected, "{known:?}");
+        let mirror = customer.mirror(&known);
+        assert_eq!(mirror.row["notes"].as_array().unwrap().is_empty(), expected.is_some());
+    }
+}
+
 #[test]
 fn who_was_told_is_told_again_only_where_something_changed() {
     let renewal = invoice("sub_1", "paid", 50);

@@ -84,6 +84,16 @@ fn an_invoice_names_its_subscription_in_two_ways() {
 }
 
 #[test]
+fn a_customer_may_be_an_account() {
+    let account = ("/data/object/customer_account", json!("acct_1QAda"));
+    let nobody = ("/data/object/customer", json!(null));
+    let of = |changes: &[_]| read(&changed(SUBSCRIPTION, changes)).customer;
+    assert_eq!(of(&[nobody.clone(), account.clone()]).as_deref(), Some("acct_1QAda"));
+    assert_eq!(of(&[account]).as_deref(), Some("cus_QAda"));
+    assert_eq!(of(&[nobody]), None);
+}
+
+#[test]
 fn a_checkout_is_provisional() {
     let event = read(&changed(CHECKOUT, &[]));
     assert_eq!((event.subject.as_str(), event.status.as_str()), ("sub_1QAda", "active"));

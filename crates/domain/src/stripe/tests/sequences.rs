@@ -9,7 +9,7 @@ use super::super::customer::Customer;
 use super::super::event::Event;
 use super::super::reference::reference_of;
 use super::super::subscription::Life;
-use super::{checkout, invoice, read, secrets, subscription, user};
+use super::{changed, checkout, invoice, read, secrets, subscription, user};
 use crate::clock::Millis;
 use crate::identifiers::UserId;
 use crate::tier::{Standing, Subscription};
@@ -81,9 +81,13 @@ fn a_life_in_any_order_ends_the_same() {
 #[derive(Clone, Debug)]
 enum Step {
     Says(&'static str, &'static str),
+    /// The merchant writes a name into the metadata.
+    Names(&'static str),
     Paid,
     Failed,
     Checkout(&'static str),
+    /// A checkout of no subscription.
+    Loose(&'static str),
 }
 
 fn steps() -> impl Strategy<Value = Vec<(usize, Millis, Step)>> {
@@ -103,20 +107,30 @@ fn steps() -> impl Strategy<Value = Vec<(usize, Millis, Step)>> {
             .prop_map(|(kind, status)| Step::Says(kind, status)),
         2 => Just(Step::Paid),
         3 => Just(Step::Failed),
+        1 => prop::sample::select(vec!["ada", "bob"]).prop_map(Step::Names),
         1 => prop::sample::select(vec!["ada", "bob"]).prop_map(Step::Checkout),
+        1 => prop::sample::select(vec!["eve", "bob"]).prop_map(Step::Loose),
     ];
     prop::collection::vec((0_usize..2, 0_i64..12, step), 1..14)
 }
 
 fn event(&(which, second, ref step): &(usize, Millis, Step)) -> Value {
     let id = ["sub_1", "sub_2"][which];
+    let signed = |name: &str| json!(reference_of(&user(name), &secrets()[0]));
     match step {
         Step::Says(kind, status) => subscription(id, kind, second, status),
+        Step::Names(name) => {
+            let event = subscription(id, "updated", second, "active").to_string();
+            let id = ("/id", json!(format!("evt_{id}_{name}_{second}")));
+            changed(&event, &[id, ("/data/object/metadata", json!({ "user_id": name }))])
+        }
+        Step::Loose(name) => {
+            let event = checkout("", second, signed(name)).to_string();
+            changed(&event, &[("/data/object/subscription", Value::Null)])
+        }
         Step::Paid => invoice(id, "paid", second),
         Step::Failed => invoice(id, "payment_failed", second),
-        Step::Checkout(name) => {
-            checkout(id, second, json!(reference_of(&user(name), &secrets()[0])))
-        }
+        Step::Checkout(name) => checkout(id, second, signed(name)),
     }
 }
 
@@ -136,7 +150,7 @@ fn story(steps: &[(Millis, Step)]) -> Standing {
             }
             Step::Paid => (due, is_paid) = (None, true),
             Step::Failed => due = due.or(Some(second * 1_000)),
-            Step::Checkout(_) => {}
+            Step::Names(_) | Step::Checkout(_) | Step::Loose(_) => {}
         }
     }
     let is_alive = matches!(status, "active" | "trialing" | "past_due")
@@ -172,7 +186,7 @@ proptest! {
         for (number, (_, _, step)) in steps.into_iter().enumerate() {
             // One thing a second, to one subscription, which tells of itself.
             let second = Millis::try_from(number).unwrap();
-            if !matches!(step, Step::Checkout(_)) {
+            if matches!(step, Step::Says(..) | Step::Paid | Step::Failed) {
                 events.push(read(&event(&(0, second, step.clone()))));
                 story_of.push((second, step));
             }
