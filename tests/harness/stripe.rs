@@ -45,10 +45,10 @@ impl Event {
         Self::like(include_str!("../fixtures/stripe/dispute.json"))
     }
 
-    /// An event with a new id, and all else like the fixture.
+    /// A live event with a new id, and all else like the fixture.
     fn like(fixture: &str) -> Self {
         let event = Self(serde_json::from_str(fixture).unwrap());
-        event.with("/id", format!("evt_{:024x}", fastrand::u128(..)))
+        event.with("/id", format!("evt_{:024x}", fastrand::u128(..))).with("/livemode", true)
     }
 
     /// The same, with something else at a place. The last part of the place may be new.

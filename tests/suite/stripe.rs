@@ -21,6 +21,7 @@ pub fn tests() -> Vec<Test> {
         what_is_not_signed_is_refused_whatever_it_is,
         a_signature_lasts_five_minutes,
         who_sells_nothing_is_told_nothing,
+        test_mode_gives_nothing_but_where_it_is_tried,
         a_life_gives_a_tier_and_takes_it,
         duplicates_and_replays_change_nothing,
         a_late_checkout_revives_nothing,
@@ -129,6 +130,8 @@ async fn what_is_not_signed_is_refused_whatever_it_is() {
     }
     let large = "x".repeat(256 * 1024 + 1);
     post(&signed(&large), &large).await.refuses(413, "request_too_large");
+    let unsigned = gateway.request(Method::POST, "/webhook/stripe").body(large);
+    answer(unsigned).await.refuses(400, "invalid_signature");
     let other = r#"{"id":"evt_1","object":"event","type":"customer.created"}"#;
     post(&signed(other), other).await.is(200);
     let read = answer(gateway.request(Method::GET, "/webhook/stripe")).await;
@@ -154,6 +157,20 @@ async fn who_sells_nothing_is_told_nothing() {
     let gateway = &shared::open().await.gateway;
     let event = Event::subscription("sub_1", "created", "active");
     answer(sending(gateway, &event)).await.refuses(503, "not_configured");
+}
+
+async fn test_mode_gives_nothing_but_where_it_is_tried() {
+    let mut pair = shared::pair(shared::selling(Options::new())).await;
+    let ada = user("ada");
+    let (customer, subscription) = names();
+    let begun = Event::subscription(&subscription, "created", "active").of(&customer);
+    let begun = begun.for_user(&ada).with("/livemode", false);
+    send(&pair.gateway, &begun).await;
+    assert_eq!(tier(&pair.gateway, &ada).await, Value::Null);
+    let trying = shared::selling(Options::new()).var("STRIPE_TEST_MODE", "true");
+    pair.gateway.restart_with(trying.upstream(pair.upstream.url())).await;
+    send(&pair.gateway, &begun).await;
+    assert_eq!(tier(&pair.gateway, &ada).await, "tier1");
 }
 
 async fn a_life_gives_a_tier_and_takes_it() {

@@ -23,6 +23,8 @@ pub struct Billing {
     pub rules: TierRules,
     /// `STRIPE_WEBHOOK_SECRET`, then `STRIPE_WEBHOOK_SECRET_PREVIOUS`; empty where neither is set.
     pub webhook_secrets: Vec<Secret<String>>,
+    /// `STRIPE_TEST_MODE`: whether events of Stripe's test mode count, in which nobody pays.
+    pub takes_tests: bool,
     /// `STRIPE_LINKS`: where each tier is sold.
     pub links: BTreeMap<Tier, String>,
     /// `STRIPE_PORTAL_URL`: where a customer manages what was bought.
@@ -57,7 +59,8 @@ pub(super) fn read<F: Fn(&str) -> Option<String>>(
     let portal_url = texts.text("STRIPE_PORTAL_URL");
     portal_url.as_deref().map(|url| check_page("STRIPE_PORTAL_URL", url)).transpose()?;
     let webhook_secrets = [current, previous].into_iter().flatten().collect();
-    Ok(Billing { rules, webhook_secrets, links, portal_url })
+    let takes_tests = texts.flag("STRIPE_TEST_MODE", false)?;
+    Ok(Billing { rules, webhook_secrets, takes_tests, links, portal_url })
 }
 
 /// A JSON object whose keys and values are as they should be; none is an empty one.
@@ -92,6 +95,7 @@ mod tests {
         assert!(!billing.rules.is_required && billing.rules.prices.is_empty());
         assert!(billing.webhook_secrets.is_empty() && billing.links.is_empty());
         assert_eq!(billing.portal_url, None);
+        assert!(!billing.takes_tests, "nobody has paid in test mode");
     }
 
     #[test]
@@ -104,6 +108,7 @@ mod tests {
             ("STRIPE_WEBHOOK_SECRET_PREVIOUS", "whsec_0"),
             ("GRACE_DAYS", "0"),
             ("REQUIRE_TIER", "true"),
+            ("STRIPE_TEST_MODE", "true"),
         ])
         .unwrap()
         .billing;
@@ -111,7 +116,7 @@ mod tests {
         assert_eq!(billing.links.get(&Tier::Tier1).unwrap(), "https://buy.example/1?a=b");
         let secrets: Vec<_> = billing.webhook_secrets.iter().map(Secret::expose).collect();
         assert_eq!(secrets, ["whsec_1", "whsec_0"]);
-        assert!(billing.rules.grace == 0 && billing.rules.is_required);
+        assert!(billing.rules.grace == 0 && billing.rules.is_required && billing.takes_tests);
     }
 
     #[test]
@@ -126,6 +131,7 @@ mod tests {
             ("GRACE_DAYS", "-1"),
             ("GRACE_DAYS", "4000"),
             ("REQUIRE_TIER", "maybe"),
+            ("STRIPE_TEST_MODE", "live"),
         ] {
             assert_eq!(parse(&[(name, text)]).unwrap_err().name, name, "{text}");
         }

@@ -45,6 +45,13 @@ pub struct Event {
     pub cancel_at: Option<Millis>,
 }
 
+/// Whether an event is of Stripe's test mode, in which cards are pretended and nobody pays.
+#[must_use]
+pub fn is_of_test_mode(body: &[u8]) -> bool {
+    let event = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    event.get("livemode") == Some(&Value::Bool(false))
+}
+
 /// A body that is no event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("This isn't an event of Stripe's.")]

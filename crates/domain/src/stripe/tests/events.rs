@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::event::{Event, NotAnEvent};
+use super::super::event::{Event, NotAnEvent, is_of_test_mode};
 use super::super::reference::reference_of;
 use super::{
     CHARGE, CHECKOUT, DISPUTE, INVOICE, SUBSCRIPTION, changed, checkout, read, secrets,
@@ -149,4 +149,13 @@ fn what_is_about_something_else_is_passed_over_and_what_is_no_event_refused() {
     for broken in broken {
         assert_eq!(Event::read(broken.as_bytes(), &[]), Err(NotAnEvent), "{broken}");
     }
+}
+
+#[test]
+fn test_mode_is_what_the_event_itself_says() {
+    let mode =
+        |changes: &[_]| is_of_test_mode(changed(SUBSCRIPTION, changes).to_string().as_bytes());
+    assert!(mode(&[]));
+    assert!(!mode(&[("/livemode", json!(true))]));
+    assert!(!is_of_test_mode(b"{") && !is_of_test_mode(b"[]"));
 }
