@@ -29,6 +29,7 @@ pub fn tests() -> Vec<Test> {
         what_comes_early_waits_for_its_user,
         what_comes_while_d1_is_told_is_told_too,
         what_nobody_signed_and_nobody_knows_waits_for_the_operator,
+        a_note_that_was_dismissed_stays_so_while_it_says_the_same,
         a_corrected_user_has_it_and_the_other_has_not,
         money_that_goes_back_is_a_note,
         an_event_is_kept_through_a_kill,
@@ -351,6 +352,38 @@ async fn what_nobody_signed_and_nobody_knows_waits_for_the_operator() {
     send(gateway, &event(1).with("/data/object/metadata/tier", "tier2")).await;
     assert_eq!(tier(gateway, &ada).await, "tier2");
     notes(gateway, &customer, 0).await;
+}
+
+async fn a_note_that_was_dismissed_stays_so_while_it_says_the_same() {
+    let gateway = &shared::sold().await.gateway;
+    let (customer, subscription) = names();
+    let event = |second: i64, price: &str| {
+        let event = Event::subscription(&subscription, "updated", "active").of(&customer);
+        let event = event.with("/data/object/items/data/0/price/id", price);
+        event.for_user(&user("ada")).at(second)
+    };
+    let revision = async |revision: i64| {
+        let query = "select 1 from customers where customer_id = ? and revision = ?";
+        told(gateway, "revision", |connection| {
+            connection.query_row(query, (&customer, revision), |_| Ok(())).ok()
+        })
+        .await;
+    };
+    send(gateway, &event(0, "price_unknown")).await;
+    notes(gateway, &customer, 1).await;
+    let note = json!({ "customer_id": customer, "kind": "unknown_price", "subject": subscription });
+    let dismissed = gateway.operator(Method::POST, "/operator/api/notes/resolve").json(&note);
+    answer(dismissed).await.is(204);
+    send(gateway, &event(1, "price_unknown")).await;
+    revision(2).await;
+    notes(gateway, &customer, 0).await;
+    send(gateway, &event(2, "price_unknown_too")).await;
+    assert!(notes(gateway, &customer, 1).await[0].1.contains("price_unknown_too"));
+    // What was mended, and is as it was, is news.
+    send(gateway, &event(3, "price_2")).await;
+    notes(gateway, &customer, 0).await;
+    send(gateway, &event(4, "price_unknown_too")).await;
+    notes(gateway, &customer, 1).await;
 }
 
 async fn a_corrected_user_has_it_and_the_other_has_not() {

@@ -13,7 +13,8 @@ use crate::clock;
 /// How long D1 may take before the attempt counts as failed.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// A note is written once. One that asks for something asks again when it has to.
+/// A note is written once. One that asks for something asks again when it has to; not where the
+/// operator has resolved it, and it would only say the same.
 const ADD_NOTES: &str = "
     insert into notes (customer_id, kind, subject, user_id, text, created_at)
     select coalesce(?1 ->> 'customer_id', ''), value ->> 'kind', value ->> 'subject',
@@ -22,12 +23,13 @@ const ADD_NOTES: &str = "
     where ?1 ->> 'revision' >= coalesce(
         (select revision from customers where customer_id = ?1 ->> 'customer_id'), 0)
     on conflict (customer_id, kind, subject) do update
-    set resolved_at = null, user_id = excluded.user_id, text = excluded.text
+    set resolved_at = case when is_done or text <> excluded.text then null else resolved_at end,
+        is_done = 0, user_id = excluded.user_id, text = excluded.text
     where kind not in ('refund', 'dispute', 'month_mismatch')";
 
 const RESOLVE_NOTES: &str = "
-    update notes set resolved_at = ?2
-    where customer_id = coalesce(?1 ->> 'customer_id', '') and resolved_at is null
+    update notes set resolved_at = coalesce(resolved_at, ?2), is_done = 1
+    where customer_id = coalesce(?1 ->> 'customer_id', '') and not is_done
     and kind not in ('refund', 'dispute', 'month_mismatch')
     and not exists (
         select 1 from json_each(?1, '$.notes')
@@ -46,7 +48,7 @@ const WRITE_CUSTOMER: &str = "
     where excluded.revision > customers.revision";
 
 impl Customer {
-    /// Brings D1 up to date. Says whether something waits for the operator.
+    /// Brings D1 up to date. Says whether something waits that a setting would mend.
     pub(super) async fn mirror(&self) -> Result<bool> {
         let settings = self.context.settings().map_err(|error| error.to_string())?;
         let mirror = self.look(|record| record.mirror(&settings.billing.rules.prices))?;

@@ -35,7 +35,7 @@ const FIRST_RETRY: Millis = 1_000;
 const LONGEST_RETRY: Millis = 300_000;
 /// How often it is looked whether messages have arrived.
 const GLANCE: Duration = Duration::from_millis(20);
-/// When it is looked again whether the operator has done what is to be done.
+/// When it is looked again whether the operator has changed a setting; anything else is an event.
 const DAY: Millis = 86_400_000;
 
 /// Brings an event of the customer's, whose signature was checked. The reply comes once the user's
@@ -173,7 +173,7 @@ impl Customer {
         }
     }
 
-    /// What the alarm is for. Says whether something waits for the operator.
+    /// What the alarm is for. Says whether something waits that a setting would mend.
     async fn tend(&self) -> Result<bool> {
         let told = self.tell().await;
         let is_waiting = self.mirror().await?;

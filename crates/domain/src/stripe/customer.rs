@@ -17,6 +17,9 @@ use crate::tier::{Purchases, Standing, Subscription, Tier};
 /// How many subscriptions are remembered, ended ones too, so that nothing late revives one.
 const MOST_SUBSCRIPTIONS: usize = 200;
 
+/// The note of a subscription that nobody knows the tier of.
+const UNKNOWN_PRICE: &str = "unknown_price";
+
 /// What somebody was told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Told {
@@ -39,7 +42,7 @@ struct Forgotten {
 pub struct Mirror {
     /// Grows with each change.
     pub revision: u64,
-    /// Whether something waits for the operator, who may have done it the next time that one looks.
+    /// Whether something waits that a setting would mend, perhaps by the next time that one looks.
     pub is_waiting: bool,
     /// A JSON object: `revision`, `customer_id`, `user_id`, `subscription_id` and `status` of the
     /// subscription that counts most, and `notes` with `kind`, `subject`, `user_id`, `text` and
@@ -147,13 +150,16 @@ impl Customer {
             |life: &Life, newest: &Event| (life.standing() != Standing::Over, newest.created);
         let first = known.max_by_key(|(life, newest)| weight(life, newest));
         let user = first.map_or_else(|| self.user(), |(life, _)| self.user_of(life));
-        let mut notes: Vec<_> =
-            self.events.iter().filter_map(|event| self.money_back(event)).collect();
-        let happened = notes.len();
+        // Disputes name no customer: anything may be of one.
+        let is_ours = self.id().is_none()
+            || self.forgotten.is_some()
+            || lives.iter().any(|life| self.user_of(life).is_some() || is_sold(life, prices));
+        let back = self.events.iter().filter(|event| is_ours || event.user.is_some());
+        let mut notes: Vec<_> = back.filter_map(|event| self.money_back(event)).collect();
         notes.extend(lives.iter().flat_map(|life| self.wanting(life, prices)));
         Mirror {
             revision: self.revision,
-            is_waiting: notes.len() > happened,
+            is_waiting: notes.iter().any(|note| note["kind"] == UNKNOWN_PRICE),
             row: json!({
                 "revision": self.revision,
                 "customer_id": self.id(),
@@ -299,21 +305,24 @@ impl Customer {
         }
     }
 
-    /// What the operator has to do for a subscription to be worth something.
+    /// What the operator has to do for a subscription to be worth something. Of one that is for
+    /// nothing that is sold here, and for nobody who is known here, there is nothing to say: the same
+    /// account may sell other things.
     fn wanting(&self, life: &Life<'_>, prices: &BTreeMap<String, Tier>) -> Vec<Value> {
         let Some((newest, bought)) = life.newest().zip(life.bought()) else { return Vec::new() };
-        let user = self.user_of(life);
+        let (user, tier) = (self.user_of(life), bought.tier(prices));
         let id = &bought.id;
         let mut notes = Vec::new();
         match user {
             Some(_) => {}
             None if self.is_forgotten(life) => return of_nobody(newest, &bought),
+            None if tier.is_none() => return Vec::new(),
             None if life.is_unsigned() => notes.push(("unsigned_reference", unsigned(id))),
             None => notes.push(("unknown_user", unknown_user(id))),
         }
         // What a checkout can't tell, the subscription will.
-        if bought.tier(prices).is_none() && newest.kind != CHECKOUT {
-            notes.push(("unknown_price", unknown_price(id, &bought.items)));
+        if tier.is_none() && newest.kind != CHECKOUT {
+            notes.push((UNKNOWN_PRICE, unknown_price(id, &bought.items)));
         }
         notes.into_iter().map(|(kind, text)| note(kind, newest, id, user, &text)).collect()
     }
@@ -328,6 +337,11 @@ impl Customer {
         let user = event.user.as_ref().or_else(|| self.user());
         Some(note(kind, event, &event.id, user, &money_back(kind, &event.subject)))
     }
+}
+
+/// Whether it is alive, and for something that is sold here.
+fn is_sold(life: &Life<'_>, prices: &BTreeMap<String, Tier>) -> bool {
+    life.bought().is_some_and(|bought| bought.tier(prices).is_some())
 }
 
 /// Whom it named is not known any more.

@@ -226,9 +226,30 @@ fn an_unknown_price_is_told_and_a_tier_in_the_metadata_is_as_good() {
     let other = || json!([{ "id": "si_1", "price": { "id": "price_9" } }]);
     let unknown = bought(other(), json!({ "user_id": "ada" }));
     assert_eq!(kinds(&unknown), ["unknown_price"]);
+    assert!(mirror(&unknown).is_waiting, "the price may be added");
     assert!(notes(&unknown)[0]["text"].as_str().unwrap().contains("price_9"));
     assert_eq!(told(&unknown).len(), 1, "the user has it: it counts once the price is known");
     assert!(kinds(&bought(other(), json!({ "user_id": "ada", "tier": "tier3" }))).is_empty());
+}
+
+#[test]
+fn what_the_same_account_sells_besides_is_no_note() {
+    let other = |reference| {
+        let items = json!([{ "id": "si_1", "price": { "id": "price_9" } }]);
+        let begun = changed(SUBSCRIPTION, &[("/data/object/items/data", items)]);
+        customer(&[begun, checkout("sub_1QAda", 1, reference)])
+    };
+    for reference in [json!(null), json!("order-17")] {
+        assert!(kinds(&other(reference)).is_empty());
+    }
+    let mut shirts = other(json!(null));
+    shirts.receive(read(&changed(CHARGE, &[])));
+    assert!(kinds(&shirts).is_empty(), "its refunds neither");
+    let ours = json!(reference_of(&user("ada"), &secrets()[0]));
+    assert_eq!(kinds(&other(ours)), ["unknown_price"]);
+    // Only an event can say whose it is: nobody looks again for that.
+    let nobodys = customer(&[changed(SUBSCRIPTION, &[])]);
+    assert_eq!((kinds(&nobodys).len(), mirror(&nobodys).is_waiting), (1, false));
 }
 
 #[test]
