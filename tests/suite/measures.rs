@@ -15,7 +15,7 @@ use crate::runner::Test;
 use crate::{shared, tests};
 
 pub fn tests() -> Vec<Test> {
-    let mut tests = tests![Ordinary: each_module_is_at_most_450_kb_gzipped];
+    let mut tests = tests![Ordinary: each_module_is_as_small_as_promised];
     tests.extend(tests![Alone:
         the_first_streamed_byte_is_there_within_5_ms,
         health_reaches_half_of_what_workerd_alone_does,
@@ -23,14 +23,14 @@ pub fn tests() -> Vec<Test> {
     tests
 }
 
-async fn each_module_is_at_most_450_kb_gzipped() {
-    for module in ["build", "build-office"] {
+async fn each_module_is_as_small_as_promised() {
+    for (module, most) in [("build", 450_000), ("build-office", 600_000)] {
         let wasm = std::fs::read(workspace().join(module).join("index_bg.wasm")).unwrap();
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(&wasm).unwrap();
         let size = encoder.finish().unwrap().len();
         println!("the Wasm in {module}: {} KB, gzipped {} KB", wasm.len() / 1000, size / 1000);
-        assert!(size <= 450_000, "{module}: {size} bytes");
+        assert!(size <= most, "{module}: {size} bytes");
     }
 }
 
