@@ -74,20 +74,20 @@ pub enum Error {
          your gateway key, or ask the operator to unbind it."
     )]
     UserIdBound,
-    #[error("A plan is needed to use this. {}", next_step(upgrade_url.as_deref(), "Ask the operator for one."))]
-    PaymentRequired { upgrade_url: Option<String> },
+    #[error("A plan is needed to use this. {}", offer.as_deref().unwrap_or("Ask the operator for one."))]
+    PaymentRequired { offer: Option<String> },
     #[error(
         "Your plan has no room for another project. In use: {projects}. Name one of them in \
          X-Project-ID, or ask the operator to remove one. {}",
-        next_step(upgrade_url.as_deref(), "A larger plan has more.")
+        offer.as_deref().unwrap_or("A larger plan has more.")
     )]
-    ProjectLimitExceeded { projects: String, upgrade_url: Option<String> },
+    ProjectLimitExceeded { projects: String, offer: Option<String> },
     #[error(
         "This month's requests are used up: {used} of {limit}. From {} on there are {limit} again. {}",
         resets.first_day(),
-        next_step(upgrade_url.as_deref(), "For more before that, ask the operator for a larger plan.")
+        offer.as_deref().unwrap_or("For more before that, ask the operator for a larger plan.")
     )]
-    MonthlyQuotaExceeded { used: u64, limit: u32, resets: Month, upgrade_url: Option<String> },
+    MonthlyQuotaExceeded { used: u64, limit: u32, resets: Month, offer: Option<String> },
     #[error("This USER_ID is blocked. Ask the operator why.")]
     UserBlocked,
     #[error(
@@ -133,6 +133,11 @@ pub enum Error {
     NotFound,
     #[error("This tier isn't sold here. Choose one of {sold}, as in /upgrade?tier=tier1.")]
     TierNotSold { sold: String },
+    #[error(
+        "You have a subscription already, and another would be paid for beside it. Ask the operator to \
+         change yours."
+    )]
+    AlreadySubscribed,
     #[error("This address doesn't take {method} requests. Use {allow}.")]
     MethodNotAllowed { method: String, allow: String },
     #[error("The request is too large: at most {limit} bytes are accepted.")]
@@ -233,7 +238,10 @@ impl Error {
             | Self::ProjectLimitExceeded { .. }
             | Self::MonthlyQuotaExceeded { .. } => 402,
             Self::AnonymousDisabled | Self::UserBlocked | Self::CsrfFailed => 403,
-            Self::NotFound | Self::TierNotSold { .. } | Self::InvalidCode => 404,
+            Self::NotFound
+            | Self::TierNotSold { .. }
+            | Self::AlreadySubscribed
+            | Self::InvalidCode => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::SubscriptionRunning { .. } => 409,
             Self::CodeUsed | Self::CodeExpired => 410,
@@ -288,7 +296,7 @@ impl Error {
             Self::CodeUsed => "code_used",
             Self::CodeExpired => "code_expired",
             Self::InvalidRoster(_) => "invalid_roster",
-            Self::NotFound | Self::TierNotSold { .. } => "not_found",
+            Self::NotFound | Self::TierNotSold { .. } | Self::AlreadySubscribed => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::RequestTooLarge { .. } => "request_too_large",
             Self::RateLimitExceeded { .. } => "rate_limit_exceeded",
@@ -351,19 +359,19 @@ impl Error {
 
     /// The error of a refusal, with the numbers of the limit that it met.
     pub fn refused(reason: &Reason, terms: Terms) -> Self {
-        let Terms { per_minute, in_flight, upgrade_url } = terms;
+        let Terms { per_minute, in_flight, offer } = terms;
         match reason {
             Reason::InvalidKey => Self::InvalidKey,
             Reason::MissingKey => Self::MissingKey(GATEWAY_KEY_MISSING),
             Reason::UserIdBound => Self::UserIdBound,
             Reason::Blocked => Self::UserBlocked,
             Reason::ProjectLimitExceeded { projects } => {
-                Self::ProjectLimitExceeded { projects: projects.join(", "), upgrade_url }
+                Self::ProjectLimitExceeded { projects: projects.join(", "), offer }
             }
             &Reason::MonthlyQuotaExceeded { used, limit, resets } => {
-                Self::MonthlyQuotaExceeded { used, limit, resets, upgrade_url }
+                Self::MonthlyQuotaExceeded { used, limit, resets, offer }
             }
-            Reason::PaymentRequired => Self::PaymentRequired { upgrade_url },
+            Reason::PaymentRequired => Self::PaymentRequired { offer },
             Reason::NoCodexSession => Self::NoCodexSession,
             Reason::CodexSessionExpired => Self::CodexSessionExpired,
             Reason::PreviousResponseNotFound => Self::PreviousResponseNotFound,
@@ -389,18 +397,11 @@ pub struct Terms {
     pub per_minute: u32,
     /// `MAX_IN_FLIGHT`.
     pub in_flight: u32,
-    /// Where the caller can buy what is missing.
-    pub upgrade_url: Option<String>,
+    /// What the caller can do where a tier is missing, as a sentence.
+    pub offer: Option<String>,
 }
 
 /// What to do about something that can be bought: there where it is sold, else otherwise.
-fn next_step(upgrade_url: Option<&str>, otherwise: &str) -> String {
-    match upgrade_url {
-        Some(url) => format!("Choose a plan at {url} and try again."),
-        None => otherwise.to_owned(),
-    }
-}
-
 /// Rounded up.
 const fn whole_seconds(milliseconds: i64) -> i64 {
     (milliseconds + 999).div_euclid(1_000)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::identifiers::UserId;
 use domain::identity::Caller;
 use domain::session::access::Proof;
-use domain::session::messages::{Prove, Reason};
+use domain::session::messages::{Prove, Reason, TellSubscribed};
 use domain::settings::Settings;
 use domain::stripe::reference;
 use domain::tier::Tier;
@@ -14,6 +14,10 @@ use url::Url;
 use crate::context::Context;
 use crate::incoming::Incoming;
 use crate::objects::call;
+
+/// What can be done without a portal.
+const ASK_FOR_CHANGE: &str = "Ask the operator to change your subscription: another would be paid for \
+    beside it.";
 
 /// A link for each tier that is sold, the lowest first, good for fifteen minutes. None without
 /// `STRIPE_LINKS`, or without the secret that signs them.
@@ -27,8 +31,9 @@ pub fn links(incoming: &Incoming, settings: &Settings, user_id: &UserId) -> BTre
     billing.links.keys().map(|tier| (*tier, link(*tier))).collect()
 }
 
-/// Where a caller who was refused for want of a tier can buy the lowest that would do. Nowhere for
-/// who isn't known by what it shows: it would pay, and not be let in.
+/// What a caller who was refused for want of a tier can do about it, as a sentence: buy the lowest
+/// that would do, or change the subscription that there is. Nothing for who isn't known by what it
+/// shows: it would pay, and not be let in.
 pub async fn offer(
     incoming: &Incoming,
     context: &Context,
@@ -50,5 +55,15 @@ pub async fn offer(
     let (_, link) = offers.find(|(tier, _)| is_enough(*tier))?;
     let prove = Prove(caller.shown.clone());
     let proof = call(context, caller.user_id.as_str(), prove).await.ok()?;
-    (proof == Proof::Proven).then_some(link)
+    if proof != Proof::Proven {
+        return None;
+    }
+    let is_subscribed = call(context, caller.user_id.as_str(), TellSubscribed {}).await.ok()?;
+    Some(match &settings.billing.portal_url {
+        _ if !is_subscribed => format!("Choose a plan at {link} and try again."),
+        Some(portal) => {
+            format!("Change your subscription, or how it is paid, at {portal} and try again.")
+        }
+        None => ASK_FOR_CHANGE.to_owned(),
+    })
 }

@@ -15,7 +15,7 @@ use domain::session::codex::messages::{
 use domain::session::farewell::{Farewell, Forget, Reopen, TellPaying};
 use domain::session::messages::{
     AddKey, Admission, Admit, Bind, Describe, Entitle, Flush, Prove, Remember, RemoveProject,
-    Renew, Repair, SessionMessage, SetTier, Settle, TellMonth,
+    Renew, Repair, SessionMessage, SetTier, Settle, TellMonth, TellSubscribed,
 };
 use domain::session::onboarding::{Claim, Claimed, Enroll, Enrolled, IssueCode};
 use domain::session::view::View;
@@ -64,6 +64,7 @@ session_messages!(
     TellMonth => Usage,
     Flush => bool,
     TellPaying => Vec<String>,
+    TellSubscribed => bool,
     Forget => Farewell,
     Reopen => ()
 );

@@ -188,9 +188,9 @@ async fn admit(
     Settlement::admit(context, vouched, incoming.arrived).await
 }
 
-fn terms(settings: &Settings, upgrade_url: Option<String>) -> Terms {
+fn terms(settings: &Settings, offer: Option<String>) -> Terms {
     let (per_minute, in_flight) = (settings.requests_per_minute, settings.max_in_flight);
-    Terms { per_minute, in_flight, upgrade_url }
+    Terms { per_minute, in_flight, offer }
 }
 
 fn admission_of(asked: &Asked<'_>, plan: &Plan, entry: Entry) -> Admit {

@@ -1,5 +1,6 @@
 //! `GET /upgrade`: on to the page at which a tier is bought, with word of who buys it.
 
+use domain::session::messages::TellSubscribed;
 use domain::stripe::reference;
 use domain::tier::Tier;
 use url::Url;
@@ -9,17 +10,18 @@ use super::caller;
 use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
+use crate::objects::call;
 use crate::{log, reply};
 
 const LINK_IS_OVER: &str = "This link isn't good any more: it lasts for 15 minutes. Run `bash setup.sh` \
     again, or open /me with your key, for a new one.";
 
-/// `GET /upgrade?tier=tier1`: 303 to the tier's payment link. Who has no key at hand shows a `link`
-/// instead, as `/me` gives it.
+/// `GET /upgrade?tier=tier1`: 303 to the tier's payment link, or to the portal for who has a
+/// subscription already. Who has no key at hand shows a `link` instead, as `/me` gives it.
 ///
 /// # Errors
 /// [`Error::MissingKey`] where the link is over, or was never one; what [`caller::proven`] says;
-/// [`Error::TierNotSold`], [`Error::NotConfigured`].
+/// [`Error::TierNotSold`], [`Error::NotConfigured`]; [`Error::AlreadySubscribed`] without a portal.
 pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
     let billing = &context.settings()?.billing;
     let missing = |name| Error::NotConfigured(format!("{name} is missing"));
@@ -41,9 +43,16 @@ pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, 
         return Err(Error::TierNotSold { sold: sold.join(", ") });
     };
     // The settings have been checked.
-    let mut page = Url::parse(page).map_err(|_| missing("STRIPE_LINKS"))?;
-    let reference = reference::reference_of(&user_id, secret);
-    page.query_pairs_mut().append_pair("client_reference_id", &reference);
+    let url = |page, name| Url::parse(page).map_err(|_| missing(name));
+    let page = if call(context, user_id.as_str(), TellSubscribed {}).await? {
+        let portal = billing.portal_url.as_deref().ok_or(Error::AlreadySubscribed)?;
+        url(portal, "STRIPE_PORTAL_URL")?
+    } else {
+        let mut page = url(page, "STRIPE_LINKS")?;
+        let reference = reference::reference_of(&user_id, secret);
+        page.query_pairs_mut().append_pair("client_reference_id", &reference);
+        page
+    };
     log::early(incoming, 303, None);
     let response = reply::empty(303);
     for (name, value) in [

@@ -19,6 +19,7 @@ pub fn tests() -> Vec<Test> {
         what_is_not_sold_is_told,
         me_gives_the_portal_and_nothing_where_nothing_is_sold,
         who_pays_goes_on_with_the_same_bearer,
+        who_has_a_subscription_changes_it_in_the_portal,
     ]
 }
 
@@ -160,4 +161,43 @@ async fn who_pays_goes_on_with_the_same_bearer() {
     let ended = Event::subscription(&subscription, "deleted", "canceled").of(&customer).at(9);
     send(gateway, &ended).await;
     chat(gateway).await.refuses(402, "payment_required");
+}
+
+async fn who_has_a_subscription_changes_it_in_the_portal() {
+    let mut pair = shared::pair(shared::selling(Options::new())).await;
+    let gateway = &pair.gateway;
+    let ada = user("ada");
+    let key = gateway.mint_key(&ada).await.key;
+    let link = me(gateway, &key).await.json()["upgrade"]["tier2"].as_str().unwrap().to_owned();
+    let path = link.strip_prefix(&gateway.url("")).unwrap().to_owned();
+    let (customer, subscription) = names();
+    let says = |kind: &str, status: &str, second: i64| {
+        Event::subscription(&subscription, kind, status).of(&customer).for_user(&ada).at(second)
+    };
+    send(gateway, &says("created", "active", 0)).await;
+    let mine = me(gateway, &key).await.json();
+    assert_eq!((&mine["tier"], &mine["upgrade"]), (&"tier1".into(), &serde_json::json!({})));
+    let opening = |gateway: &Gateway| answer(gateway.request(Method::GET, &path));
+    for opened in [opening(gateway).await, asking(gateway, &key, "tier2").await] {
+        assert_eq!(page(&opened).as_str(), "https://billing.example.com/p/login");
+    }
+    // It has no room for a second project.
+    let chat = async |gateway: &Gateway, project: &str| {
+        let request = gateway.get(&ada, "/v1/models").header("x-gateway-key", &key);
+        answer(request.header("x-project-id", project)).await
+    };
+    chat(gateway, "one").await.is(200);
+    let refused = chat(gateway, "two").await;
+    refused.refuses(402, "project_limit_exceeded");
+    assert!(refused.text().contains("https://billing.example.com/p/login"), "{}", refused.text());
+    // Nor is there a second subscription without a portal.
+    let options = shared::selling(Options::new()).var("STRIPE_PORTAL_URL", "");
+    pair.gateway.restart_with(options.upstream(pair.upstream.url())).await;
+    let gateway = &pair.gateway;
+    let refused = chat(gateway, "two").await;
+    assert!(refused.text().contains("Ask the operator to change"), "{}", refused.text());
+    asking(gateway, &key, "tier2").await.refuses(404, "not_found");
+    // Once it is over one can be bought.
+    send(gateway, &says("deleted", "canceled", 9)).await;
+    assert_eq!(page(&asking(gateway, &key, "tier2").await).path(), "/two");
 }

@@ -237,6 +237,18 @@ impl TierRecord {
     #[must_use]
     pub fn held(&self, rules: &TierRules, now: Millis) -> Option<Held> {
         let counting = self.customers.values().filter(|bought| !bought.is_overruled);
+    /// Whether a subscription to a tier runs at Stripe, paid for or not yet again: another would be
+    /// paid for beside it.
+    #[must_use]
+    pub fn is_subscribed(&self, rules: &TierRules, now: Millis) -> bool {
+        let runs = |subscription: &Subscription| {
+            subscription.standing != Standing::Over
+                && subscription.cancel_at.is_none_or(|end| now < end)
+                && subscription.tier(&rules.prices).is_some()
+        };
+        self.customers.values().flat_map(|bought| &bought.purchases.subscriptions).any(runs)
+    }
+
         let subscriptions = counting.flat_map(|bought| &bought.purchases.subscriptions);
         let bought = subscriptions.filter_map(|subscription| subscription.gives(rules, now));
         bought.chain(self.granted).max_by_key(|held| (held.tier, held.until.unwrap_or(Millis::MAX)))
@@ -348,6 +360,21 @@ mod tests {
     fn the_stored_format_is_pinned() {
         let late = Subscription {
             named: Some(Tier::Tier2),
+    #[test]
+    fn a_subscription_runs_until_it_is_over_whatever_it_gives() {
+        let late = bought("price_1", Standing::PastDue { since: DAY });
+        assert!(record(vec![late.clone()]).is_subscribed(&rules(), 99 * DAY), "Stripe tries again");
+        assert!(!record(vec![bought("price_9", Standing::Live)]).is_subscribed(&rules(), 9));
+        assert!(!record(vec![bought("price_1", Standing::Over)]).is_subscribed(&rules(), 9));
+        let cancelled = record(vec![Subscription { cancel_at: Some(DAY), ..late }]);
+        assert!(
+            cancelled.is_subscribed(&rules(), DAY - 1) && !cancelled.is_subscribed(&rules(), DAY)
+        );
+        let mut given = TierRecord::default();
+        given.grant(Some(Tier::Tier3), 0);
+        assert!(!given.is_subscribed(&rules(), 9), "nobody pays for that");
+    }
+
             cancel_at: Some(9),
             ..bought("price_1", Standing::PastDue { since: 3 })
         };

@@ -22,6 +22,12 @@ impl Session {
 
     /// What was used of a month, as far as D1 has the rows.
     #[must_use]
+    /// Whether a subscription to a tier runs at Stripe.
+    #[must_use]
+    pub fn is_subscribed(&self, limits: Limits<'_>, now: Millis) -> bool {
+        self.tier.is_subscribed(limits.rules, now)
+    }
+
     pub fn arrived_of(&self, month: Month) -> Usage {
         self.tally.arrived().of(month)
     }

@@ -134,6 +134,7 @@ pub fn reply_of_the_closed(message: &SessionMessage) -> Option<Result<String, &'
         | SessionMessage::Repair(_)
         | SessionMessage::KeepTokens(_)
         | SessionMessage::ForgetTokens(_)
+        | SessionMessage::TellSubscribed(_)
         | SessionMessage::RemoveProject(_) => Ok("false".to_owned()),
         SessionMessage::Remember(_) | SessionMessage::TellSignIn(_) => Ok("null".to_owned()),
         SessionMessage::IssueCode(_)

@@ -64,6 +64,8 @@ pub enum SessionMessage {
     Flush(Flush),
     /// Which subscriptions go on being paid for?
     TellPaying(TellPaying),
+    /// Does a subscription to a tier run?
+    TellSubscribed(TellSubscribed),
     /// The person is to be forgotten.
     Forget(Forget),
     /// The person is forgotten everywhere.
@@ -78,6 +80,10 @@ pub struct Entitle {
     /// What it has bought.
     pub purchases: Purchases,
 }
+
+/// Asks whether a subscription to a tier runs at Stripe. The reply is that.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct TellSubscribed {}
 
 /// Sends D1 what it doesn't have yet. The reply is whether it has everything now.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
