@@ -15,6 +15,7 @@ pub mod exposition;
 pub mod fair_queue;
 pub mod farewell;
 pub mod fingerprint;
+pub mod free_use;
 pub mod gateway_key;
 pub mod guesses;
 pub mod identifiers;

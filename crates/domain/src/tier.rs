@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Millis;
+use crate::free_use::FreeUse;
 
 /// What a user pays for; a higher one is greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -192,6 +193,9 @@ pub struct TierRecord {
     granted: Option<Held>,
     /// What was bought, by Stripe's id of the customer.
     customers: BTreeMap<String, Bought>,
+    /// What was used without a tier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_use: Option<FreeUse>,
 }
 
 impl TierRecord {
@@ -233,10 +237,6 @@ impl TierRecord {
         paying.map(|subscription| subscription.id.clone()).collect()
     }
 
-    /// The tier at this moment: the highest, and of two that are equal the one that lasts longer.
-    #[must_use]
-    pub fn held(&self, rules: &TierRules, now: Millis) -> Option<Held> {
-        let counting = self.customers.values().filter(|bought| !bought.is_overruled);
     /// Whether a subscription to a tier runs at Stripe, paid for or not yet again: another would be
     /// paid for beside it.
     #[must_use]
@@ -249,6 +249,10 @@ impl TierRecord {
         self.customers.values().flat_map(|bought| &bought.purchases.subscriptions).any(runs)
     }
 
+    /// The tier at this moment: the highest, and of two that are equal the one that lasts longer.
+    #[must_use]
+    pub fn held(&self, rules: &TierRules, now: Millis) -> Option<Held> {
+        let counting = self.customers.values().filter(|bought| !bought.is_overruled);
         let subscriptions = counting.flat_map(|bought| &bought.purchases.subscriptions);
         let bought = subscriptions.filter_map(|subscription| subscription.gives(rules, now));
         bought.chain(self.granted).max_by_key(|held| (held.tier, held.until.unwrap_or(Millis::MAX)))
@@ -357,10 +361,6 @@ mod tests {
     }
 
     #[test]
-    fn the_stored_format_is_pinned() {
-        let late = Subscription {
-            named: Some(Tier::Tier2),
-    #[test]
     fn a_subscription_runs_until_it_is_over_whatever_it_gives() {
         let late = bought("price_1", Standing::PastDue { since: DAY });
         assert!(record(vec![late.clone()]).is_subscribed(&rules(), 99 * DAY), "Stripe tries again");
@@ -375,6 +375,10 @@ mod tests {
         assert!(!given.is_subscribed(&rules(), 9), "nobody pays for that");
     }
 
+    #[test]
+    fn the_stored_format_is_pinned() {
+        let late = Subscription {
+            named: Some(Tier::Tier2),
             cancel_at: Some(9),
             ..bought("price_1", Standing::PastDue { since: 3 })
         };

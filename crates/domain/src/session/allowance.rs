@@ -1,8 +1,10 @@
 //! What a user may use: the tier that it has, its upstream, its projects and its month.
 
 use super::messages::{Entitle, MonthStanding, Reason, SetTier};
+use super::projects::Projects;
 use super::{Change, Limits, Session};
 use crate::clock::Millis;
+use crate::free_use::{Count, FreeUse};
 use crate::month::{Month, Usage};
 use crate::tier::Tier;
 use crate::upstreams::{self, Upstream};
@@ -20,14 +22,14 @@ impl Session {
         ((), vec![self.tier_changed()])
     }
 
-    /// What was used of a month, as far as D1 has the rows.
-    #[must_use]
     /// Whether a subscription to a tier runs at Stripe.
     #[must_use]
     pub fn is_subscribed(&self, limits: Limits<'_>, now: Millis) -> bool {
         self.tier.is_subscribed(limits.rules, now)
     }
 
+    /// What was used of a month, as far as D1 has the rows.
+    #[must_use]
     pub fn arrived_of(&self, month: Month) -> Usage {
         self.tally.arrived().of(month)
     }
@@ -61,7 +63,7 @@ impl Session {
             return Some(Reason::ProjectLimitExceeded { projects });
         }
         let (month, limit) = (Month::of(now), tier.monthly_requests()?);
-        let used = self.tally.of(month).requests;
+        let used = self.used_of_the_tier(limits, now);
         let is_used_up = used >= u64::from(limit);
         is_used_up.then(|| Reason::MonthlyQuotaExceeded { used, limit, resets: month.next() })
     }
@@ -69,12 +71,49 @@ impl Session {
     /// What is left of the month, where there is a limit.
     pub(super) fn month_left(&self, limits: Limits<'_>, now: Millis) -> Option<MonthStanding> {
         let limit = self.monthly_limit(limits, now)?;
-        let used = u32::try_from(self.tally.of(Month::of(now)).requests).unwrap_or(u32::MAX);
+        let used = u32::try_from(self.used_of_the_tier(limits, now)).unwrap_or(u32::MAX);
         Some(MonthStanding { limit, remaining: limit.saturating_sub(used) })
     }
 
     pub(super) fn monthly_limit(&self, limits: Limits<'_>, now: Millis) -> Option<u32> {
         self.tier_now(limits, now)?.monthly_requests()
+    }
+
+    /// Looks whether a tier has come or gone. Where one has come, what was used without it counts no
+    /// more, and of more projects than it has room for those count that are used from now on.
+    pub(super) fn see_tier(&mut self, limits: Limits<'_>, now: Millis) -> Vec<Change> {
+        let (known, seen) = (self.tier.free_use, self.free_use(limits, now));
+        if seen == known {
+            return Vec::new();
+        }
+        let tier = self.tier_now(limits, now);
+        self.tier.free_use = seen;
+        let room = tier.and_then(Tier::projects).unwrap_or(usize::MAX);
+        let is_crowded = self.projects.list().len() > room;
+        let mut changes = vec![self.tier_changed()];
+        if FreeUse::begins(known, tier.is_some()) && is_crowded {
+            self.projects = Projects::default();
+            changes.push(self.projects_changed());
+        }
+        changes
+    }
+
+    /// Requests of the month that were used without a tier.
+    pub(super) fn used_without_tier(&self, limits: Limits<'_>, now: Millis) -> u64 {
+        self.free_use(limits, now).map_or(0, |free| free.requests())
+    }
+
+    fn used_of_the_tier(&self, limits: Limits<'_>, now: Millis) -> u64 {
+        let all = self.tally.of(Month::of(now)).requests;
+        all.saturating_sub(self.used_without_tier(limits, now))
+    }
+
+    fn free_use(&self, limits: Limits<'_>, now: Millis) -> Option<FreeUse> {
+        let month = Month::of(now);
+        let running = self.leases.values().filter(|lease| lease.month == Some(month)).count();
+        let running = u64::try_from(running).unwrap_or(u64::MAX);
+        let count = Count { month, all: self.tally.of(month).requests, running };
+        FreeUse::seen(self.tier.free_use, self.tier_now(limits, now).is_some(), count)
     }
 
     pub(super) fn projects_changed(&self) -> Change {

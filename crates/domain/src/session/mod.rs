@@ -202,6 +202,7 @@ impl Session {
         if proof == Proof::Unproven && is_counted && !message.vouched {
             return (Admission::Unproven, changes);
         }
+        changes.extend(self.see_tier(limits, now));
         if let Some(reason) = self.reason_to_refuse(&message, limits, now) {
             // Who never had a token or a tier, and isn't known otherwise, is a name that somebody
             // made up.

@@ -80,7 +80,8 @@ pub struct MonthView {
     pub month: Month,
     /// Requests, running ones too, without those that the upstream failed.
     pub requests: u64,
-    /// Requests that the tier allows, where it has a limit.
+    /// Where the tier has a limit, as many requests as it allows beside those that were used without a
+    /// tier.
     pub limit: Option<u32>,
     /// Their tokens.
     pub tokens: u64,
@@ -198,6 +199,8 @@ impl Session {
         let AccessRecord { blocked, keys, .. } = &self.access;
         let closed = self.is_closed().then(|| CLOSED.to_owned());
         let codex = self.codex.describe(now);
+        let free = u32::try_from(self.used_without_tier(limits, now)).unwrap_or(u32::MAX);
+        let limit = self.monthly_limit(limits, now).map(|limit| limit.saturating_add(free));
         let Usage { month, requests, tokens } = self.tally.of(Month::of(now));
         View {
             tier: held.map(|held| held.tier),
@@ -214,7 +217,7 @@ impl Session {
                 next_free_ms: self.window.next_free(rate, now),
             },
             in_flight: self.leases.len(),
-            month: MonthView { month, requests, limit: self.monthly_limit(limits, now), tokens },
+            month: MonthView { month, requests, limit, tokens },
             projects: self.projects.list().to_vec(),
             keys: keys.iter().map(view_of).collect(),
             codex: CodexView { state: codex.state, expires_at: codex.expires_at.map(rfc3339) },

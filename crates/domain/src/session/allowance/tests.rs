@@ -7,9 +7,10 @@ use crate::session::messages::{
     Admission, Admit, Reason, RemoveProject, Repair, SessionMessage, Settle, TellMonth,
 };
 use crate::session::tests::{Disk, FREE, ONE, admit, answer_of, limits, node, reason, with_bearer};
+use crate::session::view::Rows;
 use crate::session::{LEASE, Limits, Proof, Session, Stored};
 use crate::settings::UserBinding;
-use crate::tier::{Purchases, Standing, Subscription, Tier, TierRules};
+use crate::tier::{Purchases, Standing, Subscription, Tier, TierRecord, TierRules};
 use crate::upstreams::{DEFAULT, Upstream};
 
 const DAY: Millis = 86_400_000;
@@ -103,6 +104,8 @@ fn used(requests: u64) -> Disk {
     let used = serde_json::to_value([used]).unwrap();
     disk.stored.flushed.months = serde_json::from_value(used).unwrap();
     disk.stored.tier.grant(Some(Tier::Tier1), 0);
+    let of_a_tier = serde_json::json!({ "month": "2026-11", "requests": 0, "since": null });
+    disk.stored.tier.free_use = serde_json::from_value(of_a_tier).unwrap();
     disk.stored.access.bind(Fingerprint::of("sk-1"));
     disk
 }
@@ -166,6 +169,54 @@ fn a_request_whose_worker_died_counts() {
         let refused = session.admit(by_its_user("b"), PLENTY, later).0;
         assert!(matches!(reason(&refused), Some(Reason::MonthlyQuotaExceeded { .. })));
     }
+}
+
+#[test]
+fn what_was_used_without_a_tier_counts_against_none() {
+    let mut disk = used(12_000);
+    disk.stored.tier = TierRecord::default();
+    let mut session = disk.restart(TURN - 99);
+    disk.apply(session.admit(by_its_user("a"), PLENTY, TURN - 99).1);
+    disk.apply(session.set_tier(&given(Some(Tier::Tier1)), TURN - 98).1);
+    assert_eq!(session.month_left(PLENTY, TURN - 98).map(|left| left.remaining), Some(9_999));
+    // The one that runs counts, until it is given back.
+    let (first, changes) = session.admit(by_its_user("b"), PLENTY, TURN - 97);
+    disk.apply(changes);
+    assert_eq!((reason(&first), left(&first)), (None, Some(9_998)));
+    disk.apply(session.settle(settled("a", 504), TURN - 96).1);
+    for mut session in [disk.restart(TURN - 95), session] {
+        let (next, _) = session.admit(by_its_user("c"), PLENTY, TURN - 95);
+        assert_eq!(left(&next), Some(9_998));
+        // All of it is in the sums.
+        let view = session.describe(PLENTY, Rows::default(), TURN - 94);
+        assert_eq!((view.month.requests, view.month.limit), (12_002, Some(22_000)));
+        // Without a tier in between nothing is won.
+        session.set_tier(&given(None), TURN - 93);
+        session.admit(by_its_user("d"), PLENTY, TURN - 92);
+        session.set_tier(&given(Some(Tier::Tier1)), TURN - 91);
+        let (next, _) = session.admit(by_its_user("e"), PLENTY, TURN - 90);
+        assert_eq!(left(&next), Some(9_996), "what ran while there was none counts");
+    }
+}
+
+#[test]
+fn a_tier_begins_with_the_projects_that_are_used_with_it() {
+    let mut disk = used(0);
+    disk.stored.tier = TierRecord::default();
+    let mut session = disk.restart(0);
+    for project in ["trial", "other", "third"] {
+        disk.apply(session.admit(of_project(project, project), PLENTY, 0).1);
+    }
+    disk.apply(session.set_tier(&given(Some(Tier::Tier2)), 1).1);
+    let mut roomy = disk.restart(1);
+    disk.apply(roomy.admit(of_project("e", "third"), PLENTY, 1).1);
+    assert_eq!(roomy.projects.list(), ["trial", "other", "third"], "there is room for all");
+    let mut session = session;
+    session.set_tier(&given(Some(Tier::Tier1)), 1);
+    assert_eq!(reason(&session.admit(of_project("f", "third"), PLENTY, 1).0), None);
+    assert_eq!(session.projects.list(), ["third"]);
+    let refused = session.admit(of_project("g", "trial"), PLENTY, 1).0;
+    assert!(matches!(reason(&refused), Some(Reason::ProjectLimitExceeded { .. })));
 }
 
 #[test]
