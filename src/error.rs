@@ -77,8 +77,8 @@ pub enum Error {
     #[error("A plan is needed to use this. {}", offer.as_deref().unwrap_or("Ask the operator for one."))]
     PaymentRequired { offer: Option<String> },
     #[error(
-        "Your plan has no room for another project. In use: {projects}. Name one of them in \
-         X-Project-ID, or ask the operator to remove one. {}",
+        "Your plan has no room for another project. In use: {projects}. The first ones used count: name \
+         one of them in X-Project-ID, or ask the operator to remove one. {}",
         offer.as_deref().unwrap_or("A larger plan has more.")
     )]
     ProjectLimitExceeded { projects: String, offer: Option<String> },

@@ -34,6 +34,7 @@ pub fn tests() -> Vec<Test> {
         money_that_goes_back_is_a_note,
         an_event_is_kept_through_a_kill,
         an_event_whose_user_is_out_of_reach_arrives_later,
+        who_cant_be_told_keeps_nobody_else_from_it,
     ]
 }
 
@@ -462,6 +463,24 @@ async fn an_event_whose_user_is_out_of_reach_arrives_later() {
     failed.refuses(500, "internal_error");
     // Nobody sends it again.
     becomes(gateway, &ada, "tier1").await;
+}
+
+async fn who_cant_be_told_keeps_nobody_else_from_it() {
+    let pair = shared::pair(shared::selling(Options::new())).await;
+    let gateway = &pair.gateway;
+    let [eve, bob] = ["eve", "bob"].map(user);
+    gateway.mint_key(&eve).await;
+    // Eve is being forgotten for as long as D1 is away.
+    let lock = gateway.ledger().lock();
+    let path = format!("/operator/api/users/{eve}");
+    answer(gateway.operator(Method::DELETE, &path)).await.is(202);
+    let (customer, _) = names();
+    for name in [&eve, &bob] {
+        let begun = Event::subscription(&names().1, "created", "active").of(&customer);
+        answer(sending(gateway, &begun.for_user(name))).await.refuses(500, "internal_error");
+    }
+    assert_eq!(tier(gateway, &bob).await, "tier1");
+    drop(lock);
 }
 
 /// Waits until a user has a tier.

@@ -16,6 +16,7 @@ pub fn tests() -> Vec<Test> {
         where_a_tier_is_needed_nobody_goes_without,
         a_bound_bearer_stays_good_when_a_tier_comes,
         projects_are_as_many_as_the_tier_says,
+        a_quota_begins_with_the_tier,
     ]
 }
 
@@ -151,4 +152,27 @@ async fn projects_are_as_many_as_the_tier_says() {
     }
     set(gateway, &user, r#"{"tier":null}"#).await.is(200);
     says("six").await.is(200);
+    // What was used without a tier keeps nobody from using it with one.
+    give(gateway, &user, "tier1").await;
+    for (project, status) in [("six", 200), ("default", 402), ("six", 200)] {
+        says(project).await.is(status);
+    }
+    assert_eq!(listed().await, json!(["six"]));
+}
+
+async fn a_quota_begins_with_the_tier() {
+    let gateway = &shared::keyed().await.gateway;
+    let user = shared::user("quota");
+    let key = gateway.mint_key(&user).await.key;
+    let says = || answer(gateway.get(&user, "/v1/models").header("x-gateway-key", &key));
+    for _ in 0..3 {
+        says().await.is(200);
+    }
+    give(gateway, &user, "tier1").await;
+    let first = says().await;
+    first.is(200);
+    assert_eq!(first.header("x-quota-limit-month"), "10000");
+    assert_eq!(first.header("x-quota-remaining-month"), "9999");
+    let me = answer(gateway.request(Method::GET, "/me").bearer_auth(&key)).await.json();
+    assert_eq!((&me["month"]["requests"], &me["month"]["limit"]), (&json!(4), &json!(10_003)));
 }

@@ -15,6 +15,7 @@ use domain::identifiers::UserId;
 use domain::session::messages::Entitle;
 use domain::stripe::customer::Customer as Record;
 use domain::stripe::event::Event;
+use domain::tier::Purchases;
 use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
@@ -180,24 +181,34 @@ impl Customer {
         told.map(|()| is_waiting)
     }
 
-    /// Tells users' objects what follows from the events that have come.
+    /// Tells users' objects what follows from the events that have come. Who can't be told keeps
+    /// nobody else from it.
     async fn tell(&self) -> Result<()> {
         let customer = self.look(|record| record.id().unwrap_or_default().to_owned())?;
+        let mut tried = Vec::new();
         // Looked at anew each time: meanwhile somebody may have been forgotten.
-        while let Some((user, purchases)) =
-            self.look(|record| record.untold().into_iter().next())?
-        {
+        let next = |tried: &[(UserId, u64)]| {
+            let is_new = |(user, purchases): &(UserId, Purchases)| {
+                !tried.contains(&(user.clone(), purchases.revision))
+            };
+            self.look(|record| record.untold().into_iter().find(is_new))
+        };
+        let mut is_told_to_all = true;
+        while let Some((user, purchases)) = next(&tried)? {
             let revision = purchases.revision;
             let entitle = Entitle { customer: customer.clone(), purchases };
             self.telling.set(self.telling.get() + 1);
             let told = AssertUnwindSafe(call(&self.context, user.as_str(), entitle));
             let told = told.catch_unwind().await;
             self.telling.set(self.telling.get() - 1);
-            let is_told = matches!(told, Ok(Ok(_)));
-            is_told.then_some(()).ok_or("a user's object was not told of its tier")?;
-            self.turn(|record| record.taken(&user, revision))?;
+            if matches!(told, Ok(Ok(_))) {
+                self.turn(|record| record.taken(&user, revision))?;
+            } else {
+                is_told_to_all = false;
+            }
+            tried.push((user, revision));
         }
-        Ok(())
+        is_told_to_all.then_some(()).ok_or("a user's object was not told of its tier".into())
     }
 
     fn look<R>(&self, look: impl FnOnce(&Record) -> R) -> Result<R> {

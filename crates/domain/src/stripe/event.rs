@@ -74,7 +74,9 @@ impl Event {
         let object = event.pointer("/data/object").filter(|object| object.is_object());
         let object = object.ok_or(NotAnEvent)?;
         let subject = subject(object, &kind);
-        if subject.is_empty() && kind != CHECKOUT {
+        // A change of plan may make an invoice for nothing, which mends no payment that failed.
+        let is_for_nothing = kind == PAID && object.get("amount_paid") == Some(&Value::from(0));
+        if subject.is_empty() && kind != CHECKOUT || is_for_nothing {
             return Ok(None);
         }
         let named = METADATA.iter().find_map(|place| text(object, &format!("{place}/user_id")));

@@ -84,6 +84,17 @@ fn an_invoice_names_its_subscription_in_two_ways() {
 }
 
 #[test]
+fn an_invoice_for_nothing_is_of_no_interest() {
+    let paid =
+        |amount: i64| reading(&changed(INVOICE, &[("/data/object/amount_paid", json!(amount))]));
+    assert_eq!(paid(0), Ok(None));
+    assert!(paid(1).unwrap().is_some());
+    let failed = ("/type", json!("invoice.payment_failed"));
+    let nothing = ("/data/object/amount_paid", json!(0));
+    assert!(reading(&changed(INVOICE, &[failed, nothing])).unwrap().is_some());
+}
+
+#[test]
 fn a_customer_may_be_an_account() {
     let account = ("/data/object/customer_account", json!("acct_1QAda"));
     let nobody = ("/data/object/customer", json!(null));
