@@ -137,7 +137,7 @@ async fn forget(context: &Context, now: Millis, needed_since: Millis) -> Result<
     let kept_since = now - Millis::from(settings.retention_days) * DAY;
     let oldest = sql_text(kept_since.min(needed_since));
     let database = context.database()?;
-    totals::roll_up_all(context).await?;
+    totals::add_all(context).await?;
     for _ in 0..BATCHES {
         #[expect(clippy::cast_precision_loss, reason = "it is a thousand")]
         let values = [oldest.as_str().into(), (BATCH as f64).into()];

@@ -5,7 +5,8 @@
 
 use domain::exposition::{BEYOND, BOUNDS};
 use serde::Deserialize;
-use worker::{D1Database, D1PreparedStatement, D1Result, Result};
+use wasm_bindgen::JsValue;
+use worker::{D1Result, Result};
 
 use crate::context::Context;
 
@@ -40,43 +41,48 @@ const ADD_DURATIONS: &str = "
 const GO_ON: &str = "
     update rolled_up set last_id = (select max(id) from next) where exists (select 1 from next)";
 
-const IS_BEHIND: &str = "
-    select exists (select 1 from requests where id > (select last_id from rolled_up)) as is_behind";
+const MORE: &str = "select 1 from requests where id > (select last_id from rolled_up)";
 
-/// What adds the next rows, in this order and in one batch.
+/// What D1 says once the next rows are added.
+#[derive(Deserialize)]
+pub struct Added {
+    /// Whether there are more.
+    pub is_behind: u8,
+    /// What was asked for besides, as JSON.
+    pub found: String,
+}
+
+/// Adds the next rows, and asks `query` then, in one transaction.
 ///
 /// # Errors
-/// Where the runtime refuses a value.
-pub fn roll_up(database: &D1Database) -> Result<Vec<D1PreparedStatement>> {
+/// Where D1 doesn't take it; nothing was added then.
+pub async fn add_next(context: &Context, query: &str, values: &[JsValue]) -> Result<Added> {
+    let database = context.database()?;
     let bounds = serde_json::to_string(&BOUNDS.iter().chain([&BEYOND]).collect::<Vec<_>>())?;
     let statement = |text: &str| database.prepare(format!("{NEXT}{text}"));
     let number = [BATCH.into()];
-    Ok(vec![
+    let query = format!("select ({query}) as found, exists ({MORE}) as is_behind");
+    let statements = vec![
         statement(ADD_TOTALS).bind(&number)?,
         statement(ADD_DURATIONS).bind(&[BATCH.into(), bounds.into()])?,
         statement(GO_ON).bind(&number)?,
-    ])
+        database.prepare(query).bind(values)?,
+    ];
+    let results = database.batch(statements).await?;
+    if let Some(error) = results.iter().find_map(D1Result::error) {
+        return Err(error.into());
+    }
+    let rows = results.last().map(D1Result::results::<Added>).transpose()?;
+    rows.and_then(|rows| rows.into_iter().next()).ok_or_else(|| "the query found nothing".into())
 }
 
 /// Adds all that there is.
 ///
 /// # Errors
 /// Where D1 doesn't take it; what was added until then stays added.
-pub async fn roll_up_all(context: &Context) -> Result<()> {
-    #[derive(Deserialize)]
-    struct Behind {
-        is_behind: u8,
-    }
-    let database = context.database()?;
+pub async fn add_all(context: &Context) -> Result<()> {
     for _ in 0..BATCHES {
-        let mut statements = roll_up(&database)?;
-        statements.push(database.prepare(IS_BEHIND));
-        let results = database.batch(statements).await?;
-        if let Some(error) = results.iter().find_map(D1Result::error) {
-            return Err(error.into());
-        }
-        let behind = results.last().map(D1Result::results::<Behind>).transpose()?;
-        if behind.is_none_or(|behind| behind.iter().all(|behind| behind.is_behind == 0)) {
+        if add_next(context, "''", &[]).await?.is_behind == 0 {
             break;
         }
     }

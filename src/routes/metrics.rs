@@ -3,10 +3,7 @@
 use domain::clock::{Millis, sql_text};
 use domain::exposition;
 use domain::room::LATELY;
-use serde::Deserialize;
-use wasm_bindgen::JsValue;
 use web_sys::Response;
-use worker::{D1Result, Result as Answer};
 
 use crate::context::Context;
 use crate::error::Error;
@@ -18,8 +15,7 @@ const BATCHES: usize = 20;
 
 /// ?1 is now, ?2 five minutes ago, and ?3 the upstreams of the settings, each with its name and slots.
 const QUERY: &str = "
-select exists (select 1 from requests where id > (select last_id from rolled_up)) as is_behind,
-  json_array(
+select json_array(
     (select json_group_array(json_array(status, error_code, requests, tokens))
       from (select * from totals order by status, error_code)),
     (select json_group_array(json_array(measure, bound, requests, milliseconds)) from durations),
@@ -31,7 +27,7 @@ select exists (select 1 from requests where id > (select last_id from rolled_up)
       from json_each(?3) as known left join upstreams on name = known.value ->> 0),
     (select json_group_array(json_array(subject,
         max(0, cast((julianday(?1) - julianday(since)) * 86400 as integer)))) from alerts)
-  ) as found";
+  )";
 
 /// `GET /operator/metrics`: 200 and Prometheus's text format.
 ///
@@ -44,33 +40,14 @@ pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, 
     let values = [sql_text(now).into(), lately.into(), known.into()];
     let found = database::in_time(async {
         for _ in 1..BATCHES {
-            let row = find(context, &values).await?;
+            let row = totals::add_next(context, QUERY, &values).await?;
             if row.is_behind == 0 {
                 return Ok(row);
             }
         }
-        find(context, &values).await
+        totals::add_next(context, QUERY, &values).await
     });
     let found = serde_json::from_str(&found.await?.found).map_err(|_| Error::Internal)?;
     log::early(incoming, 200, None);
     Ok(reply::text_of(200, exposition::CONTENT_TYPE, &exposition::text(&found)))
-}
-
-#[derive(Deserialize)]
-struct Row {
-    is_behind: u8,
-    found: String,
-}
-
-/// Adds the rows that have come, and reads what there is then, in one transaction.
-async fn find(context: &Context, values: &[JsValue]) -> Answer<Row> {
-    let database = context.database()?;
-    let mut statements = totals::roll_up(&database)?;
-    statements.push(database.prepare(QUERY).bind(values)?);
-    let results = database.batch(statements).await?;
-    if let Some(error) = results.iter().find_map(D1Result::error) {
-        return Err(error.into());
-    }
-    let rows = results.last().map(D1Result::results::<Row>).transpose()?;
-    rows.and_then(|rows| rows.into_iter().next()).ok_or_else(|| "the query found nothing".into())
 }

@@ -6,7 +6,7 @@ use domain::alerts::{OUTBOX, Problem, State, UPSTREAM};
 use domain::clock::sql_text;
 use domain::session::messages::Flush;
 use domain::settings::Settings;
-use domain::upstreams::{self, DEFAULT};
+use domain::upstreams::{self, DEFAULT, Upstream};
 use futures::future::{Either, join_all, select};
 use serde::de::IgnoredAny;
 use wasm_bindgen::JsValue;
@@ -18,7 +18,7 @@ use crate::{clock, log, probe};
 
 /// How long D1 may take before it counts as away.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Users who are asked at once for rows that wait.
+/// Users who are asked in a row for rows that wait.
 const ASKED_AT_ONCE: usize = 5;
 
 /// ?1 is a list of name, health and problem.
@@ -44,13 +44,14 @@ pub(super) type Look = (String, Option<String>);
 impl Alerts {
     /// Looks at subjects; D1 is looked at by writing to it.
     pub(super) async fn look(&self, due: &[String], settings: &Settings) -> Result<Vec<Look>> {
-        let looks = due.iter().filter_map(|subject| {
-            let name = subject.strip_prefix(UPSTREAM)?;
-            let upstream = upstreams::named(name, &settings.upstreams)?;
-            Some(async move { (name.to_owned(), probe::upstream(upstream, settings).await) })
-        });
+        let of_subject = |subject: &String| {
+            upstreams::named(subject.strip_prefix(UPSTREAM)?, &settings.upstreams)
+        };
+        let found: Vec<&Upstream> = due.iter().filter_map(of_subject).collect();
+        let looks = join_all(found.iter().map(|upstream| probe::upstream(upstream, settings)));
         let mut warnings = Vec::new();
-        for (name, seen) in join_all(looks).await {
+        for (upstream, seen) in found.iter().zip(looks.await) {
+            let name = upstream.name.to_string();
             let words = |words: String| {
                 if name == DEFAULT { words } else { probe::of_a_node(&words) }
             };
@@ -72,23 +73,18 @@ impl Alerts {
         Ok(warnings)
     }
 
-    /// Asks users whose rows have waited long to send them.
+    /// Asks users whose rows have waited long to send them, until one can't.
     async fn look_at_rows(&self) -> Result<Option<Problem>> {
         let stuck = self.turn(|rules, _| rules.stuck(ASKED_AT_ONCE))?;
-        let asked = stuck.into_iter().map(async |user_id| {
-            let has_arrived = call(&self.context, &user_id, Flush {}).await;
-            (user_id, has_arrived.unwrap_or(false))
-        });
-        let mut do_all_arrive = true;
-        for (user_id, has_arrived) in join_all(asked).await {
-            if has_arrived {
-                self.turn(|rules, now| rules.rows(&user_id, false, now))?;
+        for user_id in stuck {
+            if !call(&self.context, &user_id, Flush {}).await.unwrap_or(false) {
+                let number = self.turn(|rules, _| rules.stuck_number())?;
+                let words = format!("D1 is there, and rows of {number} users don't reach it");
+                return Ok(Some(Problem { words, is_refusal: false }));
             }
-            do_all_arrive &= has_arrived;
+            self.turn(|rules, now| rules.rows(&user_id, false, now))?;
         }
-        let number = self.turn(|rules, _| rules.stuck_number())?;
-        let words = format!("D1 is there, and rows of {number} users don't reach it");
-        Ok((!do_all_arrive).then_some(Problem { words, is_refusal: false }))
+        Ok(None)
     }
 
     /// Shows in D1 how things are. What is wrong with it is seen by that.

@@ -13,7 +13,8 @@ use domain::clock::Millis;
 use domain::settings::Settings;
 use futures::FutureExt;
 use wasm_bindgen::prelude::*;
-use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
+use worker::worker_sys::DurableObjectState;
+use worker::{Env, Result, State};
 
 use super::super::document::Document;
 use super::super::{encode, wake_in};
@@ -26,7 +27,7 @@ const RETRY: Millis = 1_000;
 const OVERDUE: Millis = 5_000;
 
 /// The object that tells the operator.
-#[durable_object(alarm)]
+#[wasm_bindgen]
 pub struct Alerts {
     state: State,
     pub(super) context: Context,
@@ -44,22 +45,37 @@ pub struct Alerts {
 impl UnwindSafe for Alerts {}
 impl RefUnwindSafe for Alerts {}
 
-impl DurableObject for Alerts {
-    fn new(state: State, env: Env) -> Self {
+// Without the macro for objects: it would add a `fetch` that nobody calls.
+#[wasm_bindgen]
+impl Alerts {
+    /// Opens the object; nothing is read yet.
+    #[wasm_bindgen(constructor)]
+    pub fn new(state: DurableObjectState, env: Env) -> Self {
+        let state = State::from(state);
         let document = Document::new(state.storage().sql(), "alerts");
-        let context = Context::new(env);
         let (rules, alarm, is_tending) = Default::default();
-        Self { state, context, document, rules, alarm, is_tending }
+        Self { state, context: Context::new(env), document, rules, alarm, is_tending }
     }
 
-    /// Objects are called by `receive`.
-    async fn fetch(&self, _request: Request) -> Result<Response> {
-        Response::error("Not Found", 404)
+    /// Takes a message and replies.
+    ///
+    /// # Errors
+    /// Where the storage failed or a panic was caught; the memory is read anew then.
+    pub fn receive(&self, message: &str) -> std::result::Result<String, JsValue> {
+        let answer = std::panic::catch_unwind(AssertUnwindSafe(|| self.answer(message)));
+        let answer = answer.unwrap_or_else(|_| Err("the object panicked".into()));
+        answer.map_err(|error| {
+            self.forget();
+            JsValue::from(error)
+        })
     }
 
-    /// Looks at what is to be looked at, and tells what is to be told. It doesn't fail: what could not
-    /// be done is due again later.
-    async fn alarm(&self) -> Result<Response> {
+    /// Looks at what is to be looked at, and tells what is to be told. What could not be done is due
+    /// again later.
+    ///
+    /// # Errors
+    /// Where the alarm can't be set; the runtime rings again then.
+    pub async fn alarm(&self) -> std::result::Result<(), JsValue> {
         self.is_tending.set(true);
         let tended = AssertUnwindSafe(self.tend()).catch_unwind().await;
         self.is_tending.set(false);
@@ -70,23 +86,7 @@ impl DurableObject for Alerts {
             self.forget();
             wake_in(&self.state, RETRY)?;
         }
-        Response::empty()
-    }
-}
-
-#[wasm_bindgen]
-impl Alerts {
-    /// Takes a message and replies.
-    ///
-    /// # Errors
-    /// Where the storage failed or a panic was caught; the memory is read anew then.
-    pub async fn receive(&self, message: String) -> std::result::Result<String, JsValue> {
-        let answer = AssertUnwindSafe(async { self.answer(&message) }).catch_unwind().await;
-        let answer = answer.unwrap_or_else(|_| Err("the object panicked".into()));
-        answer.map_err(|error| {
-            self.forget();
-            JsValue::from(error)
-        })
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::alerts::Alerts as Rules;
 use domain::alerts::message::Message;
 use domain::settings::Settings;
-use futures::future::{Either, join_all, select};
+use futures::future::{Either, select};
 use serde_json::json;
 use web_sys::{AbortController, Headers, RequestInit, RequestRedirect};
 use worker::{Delay, Result};
@@ -23,9 +23,8 @@ impl Alerts {
     pub(super) async fn tell(&self, settings: &Settings) -> Result<()> {
         let Some(url) = &settings.alert_webhook_url else { return Ok(()) };
         let messages = self.turn(Rules::begin)?;
-        let sent = messages.iter().map(|message| send(url.expose(), message));
-        for (message, sent) in messages.iter().zip(join_all(sent).await) {
-            match sent {
+        for message in &messages {
+            match send(url.expose(), message).await {
                 Ok(()) => {
                     let line = json!({ "subject": message.subject, "state": message.state });
                     log::event("alert", &line);

@@ -147,7 +147,7 @@ impl Records<'_> {
     }
 
     async fn forget_requests(&self, until: &str) -> Result<()> {
-        totals::roll_up_all(self.context).await?;
+        totals::add_all(self.context).await?;
         loop {
             #[expect(clippy::cast_precision_loss, reason = "it is a thousand")]
             let batch = (BATCH as f64).into();

@@ -15,8 +15,6 @@ pub mod message;
 mod tests;
 pub mod throttle;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use self::message::Message;
@@ -86,14 +84,14 @@ pub enum State {
 /// All subjects: the form that is stored. One that is well and of which all is told isn't in it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Alerts {
-    subjects: BTreeMap<String, Subject>,
-    /// Users whose rows don't reach D1, and since when.
-    stuck: BTreeMap<String, Millis>,
+    subjects: Vec<(String, Subject)>,
+    /// Users whose rows don't reach D1, and since when; the longest first.
+    stuck: Vec<(String, Millis)>,
     /// The gateway's host, once it is known.
     gateway: Option<String>,
     /// When each subject was looked at last.
     #[serde(skip)]
-    looks: BTreeMap<String, Millis>,
+    looks: Vec<(String, Millis)>,
     /// Whether a minute has passed, so that all are looked at.
     #[serde(skip)]
     is_minute: bool,
@@ -132,7 +130,7 @@ impl Alerts {
         let is_known = |subject: &str| {
             subject.strip_prefix(UPSTREAM).is_none_or(|name| upstreams.contains(&name))
         };
-        self.subjects.retain(|subject, _| is_known(subject));
+        self.subjects.retain(|(subject, _)| is_known(subject));
     }
 
     /// Requests have failed at an upstream.
@@ -149,11 +147,12 @@ impl Alerts {
     pub fn rows(&mut self, user_id: &str, is_stuck: bool, now: Millis) {
         if is_stuck {
             self.suspect(D1, 1, now);
-            if self.stuck.len() < MOST_STUCK {
-                self.stuck.entry(user_id.to_owned()).or_insert(now);
+            if find(&self.stuck, user_id).is_none() && self.stuck.len() < MOST_STUCK {
+                self.stuck.push((user_id.to_owned(), now));
             }
             self.subject(OUTBOX).look_at.get_or_insert(now + ROWS_WAIT);
-        } else if self.stuck.remove(user_id).is_some() {
+        } else if find(&self.stuck, user_id).is_some() {
+            self.stuck.retain(|(known, _)| known != user_id);
             if self.state(D1) == State::Bad {
                 self.look_soon(D1, now);
             }
@@ -172,7 +171,7 @@ impl Alerts {
     }
 
     fn is_look_due(&self, name: &str, now: Millis) -> bool {
-        let subject = self.subjects.get(name);
+        let subject = find(&self.subjects, name);
         let is_wanted = match (name, subject) {
             // Where D1 is bad, rows can't reach it.
             (OUTBOX, Some(outbox)) if self.state(D1) == State::Well => {
@@ -188,9 +187,7 @@ impl Alerts {
     /// Those whose rows have waited longest.
     #[must_use]
     pub fn stuck(&self, most: usize) -> Vec<String> {
-        let mut stuck: Vec<_> = self.stuck.iter().collect();
-        stuck.sort_by_key(|(_, since)| **since);
-        stuck.into_iter().take(most).map(|(user_id, _)| user_id.clone()).collect()
+        self.stuck.iter().take(most).map(|(user_id, _)| user_id.clone()).collect()
     }
 
     /// How many they are.
@@ -201,8 +198,9 @@ impl Alerts {
 
     /// A subject was looked at.
     pub fn looked(&mut self, name: &str, problem: Option<Problem>, now: Millis) {
-        self.looks.insert(name.to_owned(), now);
-        if problem.is_none() && !self.subjects.contains_key(name) {
+        self.looks.retain(|(known, _)| known != name);
+        self.looks.push((name.to_owned(), now));
+        if problem.is_none() && find(&self.subjects, name).is_none() {
             return;
         }
         let subject = self.subject(name);
@@ -233,7 +231,7 @@ impl Alerts {
         }
         if name == D1 && before == State::Bad && self.state(D1) == State::Well {
             // All of them come now; who doesn't is looked at.
-            self.stuck.values_mut().for_each(|since| *since = now);
+            self.stuck.iter_mut().for_each(|(_, since)| *since = now);
             if !self.stuck.is_empty() {
                 self.subject(OUTBOX).look_at = Some(now + ROWS_WAIT);
             }
@@ -270,7 +268,7 @@ impl Alerts {
 
     /// A message has arrived.
     pub fn delivered(&mut self, message: &Message, now: Millis) {
-        if let Some(subject) = self.subjects.get_mut(&message.subject) {
+        if let Some(subject) = find_mut(&mut self.subjects, &message.subject) {
             subject.told = Some(message.state);
             subject.attempts = 0;
             subject.retry_at = 0;
@@ -296,13 +294,13 @@ impl Alerts {
     /// How a subject is.
     #[must_use]
     pub fn state(&self, name: &str) -> State {
-        self.subjects.get(name).map_or(State::Well, |subject| subject.state)
+        find(&self.subjects, name).map_or(State::Well, |subject| subject.state)
     }
 
     /// What is wrong with a subject that is bad.
     #[must_use]
     pub fn problem(&self, name: &str) -> Option<&str> {
-        let subject = self.subjects.get(name).filter(|subject| subject.state == State::Bad)?;
+        let subject = find(&self.subjects, name).filter(|subject| subject.state == State::Bad)?;
         Some(&subject.problem)
     }
 
@@ -314,16 +312,22 @@ impl Alerts {
 
     /// Forgets the subjects of which there is nothing to be remembered.
     pub fn prune(&mut self, now: Millis) {
-        self.subjects.retain(|_, subject| {
+        self.subjects.retain_mut(|(_, subject)| {
             subject.age(now);
             !subject.is_calm(now)
         });
-        self.looks.retain(|_, at| now - *at < AFTER_A_REFUSAL);
+        self.looks.retain(|(_, at)| now - *at < AFTER_A_REFUSAL);
     }
 
     fn subject(&mut self, name: &str) -> &mut Subject {
-        let new = || Subject { told: Some(State::Well), ..Subject::default() };
-        self.subjects.entry(name.to_owned()).or_insert_with(new)
+        let place = self.subjects.iter().position(|(known, _)| known == name);
+        let place = place.unwrap_or_else(|| {
+            let new = Subject { told: Some(State::Well), ..Subject::default() };
+            self.subjects.push((name.to_owned(), new));
+            self.subjects.len() - 1
+        });
+        #[expect(clippy::indexing_slicing, reason = "it was found there, or put there")]
+        &mut self.subjects[place].1
     }
 
     /// Somebody says that it fails.
@@ -339,14 +343,14 @@ impl Alerts {
 
     fn look_soon(&mut self, name: &str, now: Millis) {
         let at = self.earliest_look(name, now);
-        if let Some(subject) = self.subjects.get_mut(name) {
+        if let Some(subject) = find_mut(&mut self.subjects, name) {
             subject.look_at = Some(subject.look_at.map_or(at, |look_at| look_at.min(at)));
         }
     }
 
     fn earliest_look(&self, name: &str, now: Millis) -> Millis {
-        let last = self.looks.get(name).map_or(now, |last| (*last).min(now) + BETWEEN_LOOKS);
-        let not_before = self.subjects.get(name).map_or(0, |subject| subject.not_before);
+        let last = find(&self.looks, name).map_or(now, |last| (*last).min(now) + BETWEEN_LOOKS);
+        let not_before = find(&self.subjects, name).map_or(0, |subject| subject.not_before);
         now.max(last).max(not_before)
     }
 
@@ -375,6 +379,15 @@ impl Alerts {
             }
         }
     }
+}
+
+/// What a list says of a name. There are few, and a map would cost the Worker more.
+fn find<'a, T>(list: &'a [(String, T)], name: &str) -> Option<&'a T> {
+    list.iter().find(|(known, _)| known == name).map(|(_, found)| found)
+}
+
+fn find_mut<'a, T>(list: &'a mut [(String, T)], name: &str) -> Option<&'a mut T> {
+    list.iter_mut().find(|(known, _)| known == name).map(|(_, found)| found)
 }
 
 impl Subject {

@@ -68,7 +68,7 @@ fn a_blink_is_no_outage_and_a_rumour_none_either() {
     assert_eq!(tell(&mut alerts, 10 * SECOND), []);
     // Nothing is left of either.
     alerts.prune(200 * SECOND);
-    let calm = r#"{"subjects":{},"stuck":{},"gateway":null}"#;
+    let calm = r#"{"subjects":[],"stuck":[],"gateway":null}"#;
     assert_eq!(serde_json::to_string(&alerts).unwrap(), calm);
     // Nobody asks it, and still it doesn't answer.
     alerts.looked(ONE, Some(silent()), 300 * SECOND);
@@ -159,7 +159,7 @@ fn what_is_stored_and_said_is_pinned() {
     alerts.rows("ada", true, 1_000);
     alerts.looked(ONE, Some(silent()), 1_000);
     let _ = alerts.begin(1_000);
-    let stored = r#"{"subjects":{"d1":{"state":"well","since":0,"bad_since":0,"problem":"","told":"well","misses":0,"failures":[[1000,1]],"is_failing":false,"look_at":1000,"not_before":0,"spent_until":0,"attempts":0,"retry_at":0},"outbox":{"state":"well","since":0,"bad_since":0,"problem":"","told":"well","misses":0,"failures":[],"is_failing":false,"look_at":61000,"not_before":0,"spent_until":0,"attempts":0,"retry_at":0},"upstream:default":{"state":"bad","since":1000,"bad_since":1000,"problem":"no answer","told":null,"misses":1,"failures":[[1000,2]],"is_failing":false,"look_at":16000,"not_before":0,"spent_until":0,"attempts":1,"retry_at":16000}},"stuck":{"ada":1000},"gateway":"host"}"#;
+    let stored = r#"{"subjects":[["upstream:default",{"state":"bad","since":1000,"bad_since":1000,"problem":"no answer","told":null,"misses":1,"failures":[[1000,2]],"is_failing":false,"look_at":16000,"not_before":0,"spent_until":0,"attempts":1,"retry_at":16000}],["d1",{"state":"well","since":0,"bad_since":0,"problem":"","told":"well","misses":0,"failures":[[1000,1]],"is_failing":false,"look_at":1000,"not_before":0,"spent_until":0,"attempts":0,"retry_at":0}],["outbox",{"state":"well","since":0,"bad_since":0,"problem":"","told":"well","misses":0,"failures":[],"is_failing":false,"look_at":61000,"not_before":0,"spent_until":0,"attempts":0,"retry_at":0}]],"stuck":[["ada",1000]],"gateway":"host"}"#;
     assert_eq!(serde_json::to_string(&alerts).unwrap(), stored);
     let mut again: Alerts = serde_json::from_str(stored).unwrap();
     assert_eq!(tell(&mut again, 16_000), told_of(State::Bad), "sent again after a crash");
@@ -184,7 +184,7 @@ fn what_the_settings_no_longer_name_is_forgotten() {
     assert_eq!(alerts.bad().count(), 1);
     alerts.minute(&UPSTREAMS);
     assert_eq!(alerts.bad().count(), 0);
-    assert!(alerts.subjects.contains_key(OUTBOX));
+    assert!(find(&alerts.subjects, OUTBOX).is_some());
 }
 
 #[derive(Clone, Copy, Debug)]
