@@ -191,6 +191,7 @@ refused() {
     404)
       case $code in
         invalid_code) fail "$NOT_LET_IN" "$text" ;;
+        *) [ -n "$text" ] && fail "$WRONG_ADDRESS" "$text" ;;
       esac
       ;;
     5??) fail "$UPSTREAM_DOWN" "${text:-The gateway has trouble of its own (it answered $status). Try again in a minute, or tell the operator.}" ;;

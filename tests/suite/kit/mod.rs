@@ -5,6 +5,7 @@ mod codex;
 mod doctor;
 mod home;
 mod mistakes;
+mod powershell;
 mod room;
 mod scripts;
 mod setup;
@@ -31,6 +32,7 @@ pub fn tests() -> Vec<Test> {
         doctor::tests(),
         home::tests(),
         mistakes::tests(),
+        powershell::tests(),
         room::tests(),
         scripts::tests(),
         setup::tests(),
