@@ -5,6 +5,9 @@
 MOST_TRIES=4
 LONGEST_WAIT=60
 
+# Whether an answer is being written, and by which process.
+streaming='' curl=''
+
 # Sends a request for a stream of server-sent events and shows what is said in it. Sets `spoken`.
 # What isn't answered ends the script, in the gateway's words; so does Ctrl-C.
 stream() {
@@ -30,10 +33,13 @@ stream() {
 show_stream() {
   local line ended='' part=head
   status=0 head='' answer='' spoken='' trouble=0
-  trap 'interrupted' INT
+  # A trap for Ctrl-C would wait for the next line, in bash 3.2; this one doesn't.
+  trap 'interrupted' EXIT
+  streaming=yes
   while IFS= read -r line || [ -n "$line" ]; do
     line=${line%"$RETURN"}
     case $part:$line in
+      ?*:"curl runs as "*) curl=${line##* } ;;
       # curl's end, and how it ended.
       ?*:"curl ended "*) trouble=${line##* } ;;
       head:HTTP/*)
@@ -50,12 +56,14 @@ show_stream() {
       body:*) [ "${#answer}" -gt 100000 ] || answer=$answer$line ;;
     esac
   done < <(
+    exec 2>/dev/null
     # Minutes may pass until the first word; only silence without end is given up.
     request POST "$OPENCLAW_URL/v1/chat/completions" "$body" |
-      curl --no-buffer --max-time 900 --speed-limit 1 --speed-time 200 --config - 2>/dev/null
+      sh -c 'echo "curl runs as $$"; exec curl "$@"' sh \
+        --no-buffer --max-time 900 --speed-limit 1 --speed-time 200 --config -
     printf '\ncurl ended %s\n' "${PIPESTATUS[1]}"
   )
-  trap - INT
+  streaming=''
   case $status in '' | *[!0-9]*) status=0 ;; esac
   [ "$status" -ne 0 ] || diagnose_stream
   [ "$status" -eq 200 ] || return 0
@@ -84,7 +92,7 @@ diagnose_stream() {
 show_event() {
   case $1 in
     *'"error"'*:*'"message"'*)
-      answer=$1
+      answer=$1 streaming=''
       its_words
       printf '\n' >&2
       fail "$UPSTREAM_DOWN" "${text:-The agent stopped with an error. Ask again.}"
@@ -100,8 +108,11 @@ show() {
   printf '%s' "$text"
 }
 
-# Ctrl-C: what was said so far is kept.
+# Ctrl-C: what was said so far is kept. What runs beside a script doesn't hear it, so it is told.
 interrupted() {
+  [ -n "$streaming" ] || return 0
+  streaming=''
+  [ -z "$curl" ] || kill "$curl" 2>/dev/null
   printf '\n%s\n' "Stopped." >&2
   keep "$spoken"
   exit 130
