@@ -70,7 +70,7 @@ function Test-Agent {
     $url = $Settings.OPENCLAW_URL
     $messages = @(@{ role = 'user'; content = 'Answer with one word: ready' })
     $body = ConvertTo-Json -Compress -Depth 5 @{ model = $model; messages = $messages }
-    $result = Invoke-Gateway 28 POST "$url/v1/chat/completions" $body
+    $result = Invoke-Gateway 25 POST "$url/v1/chat/completions" $body
     if ($result.Trouble -eq 'timeout') {
         Stop-Kit $UpstreamDown "The gateway is there, but the agent took too long to answer. Run this again in a minute; if it stays so, tell the operator."
     }

@@ -2,6 +2,9 @@
 # Makes this computer ready for your agent. What it does and how it ends: bash setup.sh --help
 #
 # It needs bash (3.2 or newer) and curl, no administrator, and nothing else.
+# `sh setup.sh` is the same: another shell hands over, and a bash called sh remembers what it is.
+[ -n "${BASH_VERSION-}" ] || exec bash "$0" "$@"
+set +o posix
 set -uo pipefail
 
 usage() {
@@ -66,7 +69,7 @@ claim() {
 
 # One real request, as the agent will send them. Fails where the answer is a refusal.
 try_agent() {
-  ask 28 POST "$OPENCLAW_URL/v1/chat/completions" \
+  ask 25 POST "$OPENCLAW_URL/v1/chat/completions" \
     "{\"model\":\"${MODEL:-openclaw/default}\",\"messages\":[{\"role\":\"user\",\"content\":\"Answer with one word: ready\"}]}"
   if [ "$trouble" -eq 28 ]; then
     fail "$UPSTREAM_DOWN" "The gateway is there, but the agent took too long to answer. Run this again in a minute; if it stays so, tell the operator."

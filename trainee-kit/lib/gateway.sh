@@ -12,7 +12,7 @@ PROBE_URL=${KIT_PROBE_URL:-http://detectportal.firefox.com/success.txt}
 CLOCK_TOLERANCE=300
 
 # What is left for the network, in seconds: a whole set-up takes less than 30.
-seconds_left=28
+seconds_left=25
 
 # Text inside quotes: of curl's configuration, and of JSON. Sets `quoted`.
 quote() {

@@ -2,9 +2,10 @@
 # The settings: read from .env, repaired, asked for, written back. setup.sh and agent read this file.
 #
 # For bash 3.2, which macOS has: no associative arrays, no ${name,,}, no mapfile, and an array that is
-# empty can't be expanded. Everything counts in bytes, so that what people paste can't break it.
+# empty can't be expanded. Everything counts in bytes, here and in tr, so that what
+# people paste can't break it.
 
-LC_ALL=C
+export LC_ALL=C
 # Newer shells would read `&` in a replacement as "what was found".
 shopt -u patsub_replacement 2>/dev/null || true
 

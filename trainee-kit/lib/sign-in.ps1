@@ -24,7 +24,7 @@ function Invoke-SignIn {
     while ($true) {
         Start-Sleep -Seconds $interval
         # Typing in a browser takes as long as it takes.
-        $script:SecondsLeft = 28
+        $script:SecondsLeft = 25
         $result = Invoke-Gateway 10 GET "$url/$id"
         $standing = Read-Json $result.Answer
         # A venue's sign-in page is no answer of the gateway's.
@@ -45,6 +45,6 @@ function Invoke-SignIn {
         if ($state -ne 'pending') { Stop-Kit $NotLetIn "The sign-in took too long, and the code is no longer good. Run this again." }
     }
     $script:SignedIn = $true
-    $script:SecondsLeft = 28
+    $script:SecondsLeft = 25
     Write-Host ('Signed in. Nothing else changes: the same address, the same USER_ID (' + $Settings.USER_ID + ').')
 }

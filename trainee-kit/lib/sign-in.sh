@@ -25,7 +25,7 @@ sign_in() {
   while :; do
     sleep "$interval"
     # Typing in a browser takes as long as it takes.
-    seconds_left=28
+    seconds_left=25
     ask 10 GET "$OPENCLAW_URL/onboarding/codex/device/$id"
     if [ "$trouble" -ne 0 ] || [ "$status" -ge 500 ] || [ "$status" -eq 429 ] || ! is_json; then
       if [ -z "$silent_since" ]; then
@@ -47,7 +47,7 @@ sign_in() {
       *) fail "$NOT_LET_IN" "The sign-in took too long, and the code is no longer good. Run this again." ;;
     esac
   done
-  signed_in=yes seconds_left=28
+  signed_in=yes seconds_left=25
   say "Signed in. Nothing else changes: the same address, the same USER_ID ($USER_ID)."
 }
 

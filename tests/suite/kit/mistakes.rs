@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Test> {
         what_cant_be_repaired_is_said,
         plain_http_is_for_the_same_building,
         a_kit_that_isnt_whole_says_so,
+        any_shell_will_do,
     ]
 }
 
@@ -271,6 +272,16 @@ async fn a_kit_that_isnt_whole_says_so() {
             kit.run(script, &[]).await.fails(1, "Unzip the whole kit into a folder");
         }
     }
+    // A computer without curl.
+    let kit = Kit::unzip();
+    let bare = kit.folder.join("bare");
+    std::fs::create_dir(&bare).unwrap();
+    for tool in ["bash", "dirname"] {
+        std::os::unix::fs::symlink(format!("/usr/bin/{tool}"), bare.join(tool)).unwrap();
+    }
+    let kit = kit.set("PATH", bare.display().to_string());
+    kit.setup().await.fails(1, "This needs curl.");
+
     let kit = Kit::unzip();
     let usage = kit.run("setup.sh", &["--help"]).await;
     assert_eq!(usage.code, Some(0));
@@ -280,5 +291,21 @@ async fn a_kit_that_isnt_whole_says_so() {
     for wrong in [&["--auth"][..], &["codex"], &["--auth", "codex", "x"], &["--doctor", "--help"]] {
         let ended = kit.run("setup.sh", wrong).await;
         assert_eq!((ended.code, ended.complained), (Some(1), usage.said.clone()), "{wrong:?}");
+    }
+}
+
+/// `sh setup.sh` is what many people type, and sh is another program on every system.
+async fn any_shell_will_do() {
+    let gateway = &hosted().await.gateway;
+    let (name, url) = (user("typist"), gateway.url(""));
+    let key = gateway.mint_key(&name).await.key;
+    let env = format!("OPENCLAW_URL={url}\nOPENCLAW_GATEWAY_KEY={key}\n");
+    // As on Debian, and as on macOS, where it is a bash that leaves out what POSIX doesn't have.
+    for (shell, variables) in [("dash", "X=1"), ("bash", "POSIXLY_CORRECT=1")] {
+        let mut kit = Kit::with(&env).inside(&["env", variables]);
+        kit.shell = shell.into();
+        kit.setup().await.is_ready();
+        let told = kit.run("agent", &["hello"]).await;
+        assert_eq!((told.code, told.complained.as_str()), (Some(0), ""), "{shell:?}: {told:?}");
     }
 }
