@@ -19,8 +19,14 @@ WRONG_USE=1 BAD_SETTINGS=2
 BACKSLASH='\' QUOTE='"' TAB=$'\t' NEWLINE=$'\n' RETURN=$'\r'
 WIDE_BLANK=$'\xc2\xa0' NO_BLANK=$'\xe2\x80\x8b' BYTE_ORDER_MARK=$'\xef\xbb\xbf'
 
-# The file that is being written, which is removed if the script is stopped.
-unfinished=''
+# What has to be undone if the script is stopped: a file that is being written, and a terminal that
+# shows nothing. Bash 3.2 would keep a trap for Ctrl-C waiting until a line is typed; this one it runs.
+unfinished='' terminal=''
+trap 'tidy_up' EXIT
+tidy_up() {
+  [ -z "$terminal" ] || stty "$terminal" 2>/dev/null
+  [ -z "$unfinished" ] || rm -f "$unfinished"
+}
 
 say() { printf '%s\n' "$*"; }
 
@@ -229,7 +235,9 @@ ask_for() {
   is_interactive || return 1
   printf '%s ' "$question" >&2
   if [ -n "$hidden" ]; then
+    terminal=$(stty -g 2>/dev/null) || terminal=''
     read -r -s typed
+    terminal=''
     printf '\n' >&2
   else
     read -r typed
@@ -278,8 +286,6 @@ begin_writing() {
   [ -z "$unfinished" ] || return 0
   old_umask=$(umask)
   umask 077
-  trap 'rm -f "$unfinished"' EXIT
-  trap 'exit 130' INT TERM HUP
   unfinished=$(mktemp "$folder/.env.XXXXXX" 2>/dev/null) || unfinished=''
   umask "$old_umask"
   [ -n "$unfinished" ]

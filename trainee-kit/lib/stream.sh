@@ -7,6 +7,7 @@ LONGEST_WAIT=60
 
 # Whether an answer is being written, and by which process.
 streaming='' curl=''
+trap 'interrupted; tidy_up' EXIT
 
 # Sends a request for a stream of server-sent events and shows what is said in it. Sets `spoken`.
 # What isn't answered ends the script, in the gateway's words; so does Ctrl-C.
@@ -33,8 +34,6 @@ stream() {
 show_stream() {
   local line ended='' part=head
   status=0 head='' answer='' spoken='' trouble=0
-  # A trap for Ctrl-C would wait for the next line, in bash 3.2; this one doesn't.
-  trap 'interrupted' EXIT
   streaming=yes
   while IFS= read -r line || [ -n "$line" ]; do
     line=${line%"$RETURN"}

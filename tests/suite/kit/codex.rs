@@ -9,6 +9,7 @@ use reqwest::Method;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::setup::terminal;
 use super::{Ended, Kit, finish, read_until};
 use crate::answer::{Answer, answer};
 use crate::codex::{Stage, options};
@@ -21,6 +22,7 @@ pub fn tests() -> Vec<Test> {
         one_command_makes_a_codex_user_of_whoever_brought_a_key,
         a_sign_in_outlives_the_network,
         who_says_no_or_waits_too_long_hears_it,
+        whoever_has_to_sign_in_is_led_there,
     ]
 }
 
@@ -163,4 +165,19 @@ async fn who_says_no_or_waits_too_long_hears_it() {
     let mut rest = String::new();
     first.stderr.take().unwrap().read_to_string(&mut rest).await.unwrap();
     assert_eq!(rest, "");
+}
+
+/// On a terminal the plain set-up does it all: from a code on paper to an agent that answers.
+async fn whoever_has_to_sign_in_is_led_there() {
+    let stage = codex::stage().await;
+    let (code, url) = (issue(&stage.gateway, "ada").await, stage.gateway.url(""));
+    let kit = Kit::with(format!("OPENCLAW_URL={url}\nUSER_ID=ada\nCLAIM_CODE={code}\n"));
+    let mut child = terminal(&kit, "SETUP");
+    let mut output = child.stdout.take().unwrap();
+    let shown = read_until(&mut output, "Keep this window open.").await;
+    let line = shown.lines().find_map(|line| line.strip_prefix("2. Type this code there:"));
+    stage.provider.decide(line.unwrap().trim(), Verdict::Approved);
+    let shown = read_until(&mut output, "bash agent").await;
+    assert!(shown.contains("Signed in.") && shown.contains("Agent ready."), "{shown}");
+    kit.setup().await.is_ready();
 }
