@@ -211,7 +211,6 @@ fn a_tier_begins_with_the_projects_that_are_used_with_it() {
     let mut roomy = disk.restart(1);
     disk.apply(roomy.admit(of_project("e", "third"), PLENTY, 1).1);
     assert_eq!(roomy.projects.list(), ["trial", "other", "third"], "there is room for all");
-    let mut session = session;
     session.set_tier(&given(Some(Tier::Tier1)), 1);
     assert_eq!(reason(&session.admit(of_project("f", "third"), PLENTY, 1).0), None);
     assert_eq!(session.projects.list(), ["third"]);
