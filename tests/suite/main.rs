@@ -71,7 +71,17 @@ mod upstreams;
 
 use std::process::ExitCode;
 
+use nix::sys::signal::{SigHandler, Signal, signal};
+
+/// Whoever starts this in the background may have it ignore Ctrl-C, and a shell that is started so can
+/// never hear of it.
+#[expect(unsafe_code, reason = "the default is no function of ours, and no thread runs yet")]
+fn hear_ctrl_c() {
+    unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }.expect("the default for Ctrl-C");
+}
+
 fn main() -> ExitCode {
+    hear_ctrl_c();
     let lists = [
         long::tests(),
         surface::tests(),

@@ -1,10 +1,11 @@
 //! After the event: the same kit with an OpenClaw on one's own computer.
 
-use gateway_tests::openclaw::TOKEN;
+use gateway_tests::openclaw::{OpenClaw, TOKEN};
+use gateway_tests::openclaw_provider::Provider;
 
 use super::Kit;
 use crate::runner::Test;
-use crate::{openclaw, tests};
+use crate::tests;
 
 pub fn tests() -> Vec<Test> {
     tests![Ordinary: the_same_kit_reaches_an_openclaw_of_ones_own]
@@ -12,8 +13,10 @@ pub fn tests() -> Vec<Test> {
 
 /// Two lines of `.env` change: the address, and the key, which is OpenClaw's own token then.
 async fn the_same_kit_reaches_an_openclaw_of_ones_own() {
-    let (house, _guard) = openclaw::house().await;
-    let url = house.openclaw.url();
+    // Not the one that all tests share: there nobody speaks but through a gateway.
+    let provider = Provider::start().await;
+    let openclaw = OpenClaw::start(&provider.url()).await;
+    let url = openclaw.url();
     let env =
         |key: &str| format!("OPENCLAW_URL={url}/v1\nUSER_ID=ada\nOPENCLAW_GATEWAY_KEY={key}\n");
     let kit = Kit::with(env(TOKEN));
@@ -27,4 +30,5 @@ async fn the_same_kit_reaches_an_openclaw_of_ones_own() {
 
     let wrong = Kit::with(env("not-the-token-of-this-openclaw")).setup().await;
     wrong.fails(6, "Your key isn't right for http://127.0.0.1:");
+    openclaw.stop();
 }
