@@ -29,16 +29,18 @@ async fn a_stream_of_ten_minutes_is_like_any_other() {
     let request = pair.gateway.post(&user, &route.chat(), &chat_request("hi", true));
     let mut response = request.send().await.unwrap();
     let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
-    let (mut text, mut last, mut longest) = (String::new(), Instant::now(), Duration::ZERO);
+    let (mut text, mut last, mut late) = (String::new(), Instant::now(), 0);
     while let Some(piece) = response.chunk().await.unwrap() {
-        longest = longest.max(last.elapsed());
+        late += usize::from(last.elapsed() > gap * 2);
         last = Instant::now();
         text.push_str(std::str::from_utf8(&piece).unwrap());
     }
     assert!(began.elapsed() >= gap * pieces);
     assert_eq!(text, expected + "data: [DONE]\n\n");
-    assert!(longest < gap * 2, "held back for {longest:?}");
+    // A machine that runs everything else beside it may stand still now and then; what holds back
+    // holds back all the time.
+    assert!(late <= 5, "{late} pieces of {pieces} were held back");
     let row = pair.gateway.ledger().row(&id).await;
     assert_eq!((row.status, row.tokens_est, row.tokens_source.as_str()), (200, 4321, "reported"));
-    assert!((600_000..615_000).contains(&row.latency_ms), "{row:?}");
+    assert!((600_000..640_000).contains(&row.latency_ms), "{row:?}");
 }

@@ -196,7 +196,7 @@ async fn a_code_is_taken_in_any_spelling() {
 async fn what_cant_be_repaired_is_said() {
     let pair = shared::keyed().await;
     let url = pair.gateway.url("");
-    let key = format!("ogk_ada_{}", "0".repeat(43));
+    let key = format!("ogk_ada_{}", "0aB9z".repeat(9).split_at(43).0);
     RUN.note("a key that nobody has", &key);
     for (env, code, words) in [
         (String::new(), 2, "OPENCLAW_URL is missing in .env."),
