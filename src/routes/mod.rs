@@ -5,51 +5,13 @@
 //! it is first asked for (`src/entry.mjs`, decision 9).
 
 mod caller;
-#[cfg(feature = "office")]
-mod codes;
-#[cfg(feature = "office")]
-mod console;
 mod cors;
-#[cfg(feature = "office")]
-mod export;
-#[cfg(feature = "office")]
-mod farewell;
 #[cfg(feature = "gateway")]
 mod health;
 #[cfg(feature = "gateway")]
 mod inference;
 #[cfg(feature = "office")]
-mod me;
-#[cfg(feature = "office")]
-mod metrics;
-#[cfg(feature = "office")]
 mod office;
-#[cfg(feature = "office")]
-mod onboarding_codex;
-#[cfg(feature = "office")]
-mod openapi;
-#[cfg(feature = "office")]
-mod operator;
-#[cfg(feature = "office")]
-mod operator_access;
-#[cfg(feature = "office")]
-mod operator_actions;
-#[cfg(feature = "office")]
-mod operator_session;
-#[cfg(feature = "office")]
-mod overview;
-#[cfg(feature = "office")]
-mod ready;
-#[cfg(feature = "office")]
-mod records;
-#[cfg(feature = "office")]
-mod roster;
-#[cfg(feature = "office")]
-mod stripe;
-#[cfg(feature = "office")]
-mod upgrade;
-#[cfg(feature = "office")]
-mod users;
 
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -62,7 +24,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
 #[cfg(feature = "office")]
-use crate::routes::operator_access::Operator;
+use crate::routes::office::Operator;
 use crate::{fault, log, reply};
 
 /// Who may call a route.
@@ -173,7 +135,7 @@ pub async fn answer(request: Request, env: worker::Env, events: worker::Context)
 }
 
 #[cfg(feature = "office")]
-use console::policy;
+use office::policy;
 
 /// What a browser may do with an answer: nothing.
 #[cfg(not(feature = "office"))]

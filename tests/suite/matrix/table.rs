@@ -226,7 +226,7 @@ pub struct Route {
 
 /// The route tables of both modules, read from their sources.
 pub fn routes() -> Vec<Route> {
-    let sources = ["mod.rs", "office.rs"].map(|name| {
+    let sources = ["mod.rs", "office/mod.rs"].map(|name| {
         let path = gateway_tests::workspace().join("src/routes").join(name);
         std::fs::read_to_string(path).unwrap()
     });

@@ -19,11 +19,11 @@ use domain::token_endpoint::is_token;
 use serde::{Deserialize, Serialize};
 use web_sys::Response;
 
-use super::caller;
 use crate::context::{Context, random_bytes};
 use crate::error::{Error, GATEWAY_KEY_MISSING};
 use crate::incoming::Incoming;
 use crate::objects::call;
+use crate::routes::caller;
 use crate::upstream::body;
 use crate::{log, reply};
 

@@ -9,11 +9,11 @@ use domain::tier::Tier;
 use serde::Serialize;
 use web_sys::Response;
 
-use super::caller;
 use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
 use crate::objects::call;
+use crate::routes::caller;
 use crate::{log, reply, upgrade};
 
 /// A user's state, and whose it is.

@@ -1,16 +1,33 @@
 //! The routes of the module that is loaded when one of them is first asked for: people's own state and
 //! sign-ins, and all that is the operator's.
 
+mod codes;
+mod console;
+mod export;
+mod farewell;
+mod me;
+mod metrics;
+mod onboarding_codex;
+mod openapi;
+mod operator;
+mod operator_access;
+mod operator_actions;
+mod operator_session;
+mod overview;
+mod ready;
+mod records;
+mod roster;
+mod stripe;
+mod upgrade;
+mod users;
+
 use domain::session::messages::Repair;
 use web_sys::Response;
 
-use super::operator_access::{self, Operator};
-use super::operator_actions::{self, Action};
-use super::{
-    Access, GET, Handler, Named, Route, codes, console, export, farewell, me, metrics,
-    onboarding_codex, openapi, operator, operator_session, overview, ready, records, roster,
-    stripe, upgrade, users,
-};
+pub use self::console::policy;
+pub use self::operator_access::Operator;
+use self::operator_actions::Action;
+use super::{Access, GET, Handler, Named, Route};
 use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;

@@ -6,11 +6,11 @@ use domain::tier::Tier;
 use url::Url;
 use web_sys::Response;
 
-use super::caller;
 use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
 use crate::objects::call;
+use crate::routes::caller;
 use crate::{log, reply};
 
 const LINK_IS_OVER: &str = "This link isn't good any more: it lasts for 15 minutes. Run `bash setup.sh` \

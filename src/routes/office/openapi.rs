@@ -5,7 +5,7 @@ use web_sys::Response;
 use crate::incoming::Incoming;
 use crate::{log, reply};
 
-const DESCRIPTION: &str = include_str!("../../docs/operator-api.yaml");
+const DESCRIPTION: &str = include_str!("../../../docs/operator-api.yaml");
 
 /// 200 and the description, as it is in docs/operator-api.yaml.
 pub fn answer(incoming: &Incoming) -> Response {
