@@ -401,7 +401,6 @@ pub struct Terms {
     pub offer: Option<String>,
 }
 
-/// What to do about something that can be bought: there where it is sold, else otherwise.
 /// Rounded up.
 const fn whole_seconds(milliseconds: i64) -> i64 {
     (milliseconds + 999).div_euclid(1_000)

@@ -15,7 +15,7 @@ use domain::session::codex::messages::{
 use domain::session::farewell::{Farewell, Forget, Reopen, TellPaying};
 use domain::session::messages::{
     AddKey, Admission, Admit, Bind, Describe, Entitle, Flush, Prove, Remember, RemoveProject,
-    Renew, Repair, SessionMessage, SetTier, Settle, TellMonth, TellSubscribed,
+    Renew, Repair, SessionMessage, SetTier, Settle, TellMonth,
 };
 use domain::session::onboarding::{Claim, Claimed, Enroll, Enrolled, IssueCode};
 use domain::session::view::View;
@@ -26,21 +26,34 @@ use crate::objects::customer::{CustomerMessage, ForgetUser, Receive};
 #[cfg(feature = "office")]
 use crate::objects::farewell::Part;
 
-macro_rules! session_messages {
-    ($($message:ident => $reply:ty),+) => {$(
+/// Which class takes a message, by its binding; in which envelope, or as it is; and what it replies.
+macro_rules! messages {
+    ($binding:literal takes $envelope:ident: $($message:ident => $reply:ty),+) => {$(
         impl Message for $message {
-            const BINDING: &'static str = "USER_SESSIONS";
-            type Envelope = SessionMessage;
+            const BINDING: &'static str = $binding;
+            type Envelope = $envelope;
             type Reply = $reply;
 
-            fn seal(self) -> SessionMessage {
-                SessionMessage::$message(self)
+            fn seal(self) -> $envelope {
+                $envelope::$message(self)
             }
         }
     )+};
+    ($binding:literal takes $message:ident => $reply:ty) => {
+        impl Message for $message {
+            const BINDING: &'static str = $binding;
+            type Envelope = Self;
+            type Reply = $reply;
+
+            fn seal(self) -> Self {
+                self
+            }
+        }
+    };
 }
 
-session_messages!(
+messages!(
+    "USER_SESSIONS" takes SessionMessage:
     Admit => Admission,
     Settle => bool,
     Renew => bool,
@@ -64,70 +77,13 @@ session_messages!(
     TellMonth => Usage,
     Flush => bool,
     TellPaying => Vec<String>,
-    TellSubscribed => bool,
     Forget => Farewell,
     Reopen => ()
 );
-
-impl Message for Count {
-    const BINDING: &'static str = "GUESSES";
-    type Envelope = Self;
-    type Reply = Counted;
-
-    fn seal(self) -> Self {
-        self
-    }
-}
-
-impl Message for SlotMessage {
-    const BINDING: &'static str = "SLOTS";
-    type Envelope = Self;
-    type Reply = Place;
-
-    fn seal(self) -> Self {
-        self
-    }
-}
-
-impl Message for Notice {
-    const BINDING: &'static str = "ALERTS";
-    type Envelope = Self;
-    type Reply = ();
-
-    fn seal(self) -> Self {
-        self
-    }
-}
-
+messages!("GUESSES" takes Count => Counted);
+messages!("SLOTS" takes SlotMessage => Place);
+messages!("ALERTS" takes Notice => ());
 #[cfg(feature = "office")]
-impl Message for Receive {
-    const BINDING: &'static str = "CUSTOMERS";
-    type Envelope = CustomerMessage;
-    type Reply = ();
-
-    fn seal(self) -> CustomerMessage {
-        CustomerMessage::Receive(self)
-    }
-}
-
+messages!("CUSTOMERS" takes CustomerMessage: Receive => (), ForgetUser => Vec<String>);
 #[cfg(feature = "office")]
-impl Message for ForgetUser {
-    const BINDING: &'static str = "CUSTOMERS";
-    type Envelope = CustomerMessage;
-    type Reply = Vec<String>;
-
-    fn seal(self) -> CustomerMessage {
-        CustomerMessage::ForgetUser(self)
-    }
-}
-
-#[cfg(feature = "office")]
-impl Message for Part {
-    const BINDING: &'static str = "FAREWELLS";
-    type Envelope = Self;
-    type Reply = Leaving;
-
-    fn seal(self) -> Self {
-        self
-    }
-}
+messages!("FAREWELLS" takes Part => Leaving);

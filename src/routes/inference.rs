@@ -81,7 +81,7 @@ async fn serve(
         Admission::Unproven => return Err(Error::Internal),
         Admission::Refused(refusal) => {
             *standing = refusal.standing;
-            let offer = upgrade::offer(incoming, context, &asked.caller, &refusal.reason).await;
+            let offer = upgrade::offer(incoming, &settings, &asked.caller.user_id, &refusal);
             let error = Error::refused(&refusal.reason, terms(&settings, offer));
             let outcome = failed(error.status(), error.code());
             log::event("request", &Entry { outcome, ..entry });

@@ -16,13 +16,14 @@ use serde_json::json;
 use crate::answer::answer;
 use crate::openclaw::{Person, options};
 use crate::runner::Test;
-use crate::tests;
+use crate::{shared, tests};
 
 pub fn tests() -> Vec<Test> {
     tests![Ordinary:
         an_admission_is_one_message_and_one_commit,
         who_is_known_by_a_bearer_is_admitted_by_one_message,
         a_large_body_is_one_message_more,
+        a_refusal_that_names_where_to_buy_is_one_message,
         a_response_is_one_message_and_one_commit_more,
     ]
 }
@@ -98,6 +99,18 @@ async fn who_is_known_by_a_bearer_is_admitted_by_one_message() {
         gateway.ledger().row(answered.request_id()).await;
         assert_eq!(messages(&gateway, "ada").await[before..], *expected);
     }
+}
+
+async fn a_refusal_that_names_where_to_buy_is_one_message() {
+    let options = shared::selling(Options::new()).var("REQUIRE_TIER", "true").fault_injection();
+    let pair = shared::pair(options).await;
+    let key = pair.gateway.mint_key("ada").await.key;
+    let before = messages(&pair.gateway, "ada").await.len();
+    let request = pair.gateway.post("ada", "/v1/chat/completions", &chat_request("hi", false));
+    let refused = answer(request.header("x-gateway-key", &key)).await;
+    refused.refuses(402, "payment_required");
+    assert!(refused.text().contains("/upgrade?tier=tier1"), "{}", refused.text());
+    assert_eq!(messages(&pair.gateway, "ada").await[before..], ["Admit"]);
 }
 
 async fn a_large_body_is_one_message_more() {

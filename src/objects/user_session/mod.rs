@@ -24,7 +24,7 @@ use domain::session::codex::messages::{
 use domain::session::farewell::{Forget, Reopen, TellPaying};
 use domain::session::messages::{
     AddKey, Admission, Admit, Bind, Describe, Entitle, Flush, Permit, Prove, Remember,
-    RemoveProject, Renew, Repair, SessionMessage, SetTier, Settle, TellMonth, TellSubscribed,
+    RemoveProject, Renew, Repair, SessionMessage, SetTier, Settle, TellMonth,
 };
 use domain::session::onboarding::{Claim, Enroll, IssueCode};
 use domain::session::view::View;
@@ -220,13 +220,6 @@ impl UserSession {
             }
             SessionMessage::TellPaying(TellPaying {}) => {
                 encode::<TellPaying>(&self.turn(|session, _| (session.paying(), Vec::new()))?)
-            }
-            SessionMessage::TellSubscribed(TellSubscribed {}) => {
-                let settings = self.settings()?;
-                let tell = |session: &mut Session, now| {
-                    (session.is_subscribed(limits(&settings), now), Vec::new())
-                };
-                encode::<TellSubscribed>(&self.turn(tell)?)
             }
             SessionMessage::Forget(Forget {}) => encode::<Forget>(&self.forget_person()?),
             SessionMessage::Reopen(Reopen {}) => encode::<Reopen>(&self.reopen().await?),

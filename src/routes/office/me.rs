@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::identifiers::UserId;
-use domain::session::messages::{Describe, TellSubscribed};
+use domain::session::messages::Describe;
 use domain::session::view::View;
 use domain::tier::Tier;
 use serde::Serialize;
@@ -42,9 +42,11 @@ pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, 
     let view = call(context, user_id.as_str(), Describe {}).await?.for_the_user();
     let settings = context.settings()?;
     // Who has a subscription would pay for another beside it; it is changed in the portal.
-    let is_subscribed = call(context, user_id.as_str(), TellSubscribed {}).await?;
-    let upgrade =
-        if is_subscribed { BTreeMap::new() } else { upgrade::links(incoming, &settings, &user_id) };
+    let upgrade = if view.subscribed {
+        BTreeMap::new()
+    } else {
+        upgrade::links(incoming, &settings, &user_id)
+    };
     let pages = Some(Pages { upgrade, billing_portal: settings.billing.portal_url.as_deref() });
     log::early(incoming, 200, None);
     let response = reply::json(200, &Named { user_id: &user_id, view, pages });

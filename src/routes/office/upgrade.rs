@@ -1,6 +1,6 @@
 //! `GET /upgrade`: on to the page at which a tier is bought, with word of who buys it.
 
-use domain::session::messages::TellSubscribed;
+use domain::session::messages::Describe;
 use domain::stripe::reference;
 use domain::tier::Tier;
 use url::Url;
@@ -44,7 +44,7 @@ pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, 
     };
     // The settings have been checked.
     let url = |page, name| Url::parse(page).map_err(|_| missing(name));
-    let page = if call(context, user_id.as_str(), TellSubscribed {}).await? {
+    let page = if call(context, user_id.as_str(), Describe {}).await?.subscribed {
         let portal = billing.portal_url.as_deref().ok_or(Error::AlreadySubscribed)?;
         url(portal, "STRIPE_PORTAL_URL")?
     } else {

@@ -1,6 +1,6 @@
 //! What a user may use: the tier that it has, its upstream, its projects and its month.
 
-use super::messages::{Entitle, MonthStanding, Reason, SetTier};
+use super::messages::{Buyer, Entitle, MonthStanding, Reason, SetTier};
 use super::projects::Projects;
 use super::{Change, Limits, Session};
 use crate::clock::Millis;
@@ -23,9 +23,15 @@ impl Session {
     }
 
     /// Whether a subscription to a tier runs at Stripe.
-    #[must_use]
-    pub fn is_subscribed(&self, limits: Limits<'_>, now: Millis) -> bool {
+    pub(super) fn is_subscribed(&self, limits: Limits<'_>, now: Millis) -> bool {
         self.tier.is_subscribed(limits.rules, now)
+    }
+
+    /// Who would buy, where a tier lifts the reason.
+    pub(super) fn buyer(&self, reason: &Reason, limits: Limits<'_>, now: Millis) -> Option<Buyer> {
+        let is_lifted = Tier::ALL.into_iter().any(|tier| reason.is_lifted_by(tier));
+        let is_subscribed = self.is_subscribed(limits, now);
+        is_lifted.then_some(if is_subscribed { Buyer::Subscribed } else { Buyer::New })
     }
 
     /// What was used of a month, as far as D1 has the rows.

@@ -118,7 +118,7 @@ impl Session {
 /// For what can't be refused, and has to be said again later.
 #[must_use]
 pub fn reply_of_the_closed(message: &SessionMessage) -> Option<Result<String, &'static str>> {
-    let refusal = Refusal { reason: Reason::Blocked, standing: None };
+    let refusal = Refusal { reason: Reason::Blocked, standing: None, buyer: None };
     let reply = match message {
         SessionMessage::Admit(_) => serde_json::to_string(&Admission::Refused(refusal)),
         SessionMessage::Prove(_) => serde_json::to_string(&Proof::Refused(Reason::Blocked)),
@@ -134,7 +134,6 @@ pub fn reply_of_the_closed(message: &SessionMessage) -> Option<Result<String, &'
         | SessionMessage::Repair(_)
         | SessionMessage::KeepTokens(_)
         | SessionMessage::ForgetTokens(_)
-        | SessionMessage::TellSubscribed(_)
         | SessionMessage::RemoveProject(_) => Ok("false".to_owned()),
         SessionMessage::Remember(_) | SessionMessage::TellSignIn(_) => Ok("null".to_owned()),
         SessionMessage::IssueCode(_)

@@ -64,8 +64,6 @@ pub enum SessionMessage {
     Flush(Flush),
     /// Which subscriptions go on being paid for?
     TellPaying(TellPaying),
-    /// Does a subscription to a tier run?
-    TellSubscribed(TellSubscribed),
     /// The person is to be forgotten.
     Forget(Forget),
     /// The person is forgotten everywhere.
@@ -80,10 +78,6 @@ pub struct Entitle {
     /// What it has bought.
     pub purchases: Purchases,
 }
-
-/// Asks whether a subscription to a tier runs at Stripe. The reply is that.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct TellSubscribed {}
 
 /// Sends D1 what it doesn't have yet. The reply is whether it has everything now.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -209,6 +203,20 @@ pub struct Refusal {
     pub reason: Reason,
     /// Where the user stands; `None` for a caller who has not proven to be that user.
     pub standing: Option<Standing>,
+    /// Who would buy, where a tier lifts the refusal; `None` too for a caller who isn't known to be the
+    /// user: it would pay, and not be let in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buyer: Option<Buyer>,
+}
+
+/// Somebody who could buy a tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Buyer {
+    /// Nothing runs at Stripe.
+    New,
+    /// A subscription to a tier runs: another would be paid for beside it.
+    Subscribed,
 }
 
 /// The reasons for which an object refuses.
@@ -262,6 +270,21 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether it would not be a reason for who has this tier.
+    #[must_use]
+    pub fn is_lifted_by(&self, tier: Tier) -> bool {
+        match self {
+            Self::PaymentRequired => true,
+            Self::ProjectLimitExceeded { projects } => {
+                tier.projects().is_none_or(|more| more > projects.len())
+            }
+            Self::MonthlyQuotaExceeded { limit, .. } => {
+                tier.monthly_requests().is_none_or(|more| more > *limit)
+            }
+            _ => false,
+        }
+    }
+
     /// The status and the code of the contract.
     #[must_use]
     pub const fn status_and_code(&self) -> (u16, &'static str) {

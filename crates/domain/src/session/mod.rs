@@ -191,7 +191,7 @@ impl Session {
             if self.access.is_known() {
                 changes.extend(self.log_refusal(message.entry, &reason, now));
             }
-            return (Admission::Refused(Refusal { reason, standing: None }), changes);
+            return (Admission::Refused(Refusal { reason, standing: None, buyer: None }), changes);
         }
         let binds = proof == Proof::Unproven && self.may_bind(&message, limits.binding);
         if self.leases.contains_key(&message.entry.request_id) {
@@ -216,7 +216,8 @@ impl Session {
                 changes.extend(self.log_refusal(message.entry, &reason, now));
             }
             let standing = Some(self.standing(limits, now));
-            return (Admission::Refused(Refusal { reason, standing }), changes);
+            let buyer = self.buyer(&reason, limits, now).filter(|_| proof == Proof::Proven);
+            return (Admission::Refused(Refusal { reason, standing, buyer }), changes);
         }
         if self.access.note_use(&message.shown, &message.entry, now) {
             changes.push(self.access_changed());

@@ -136,7 +136,7 @@ fn only_the_users_own_keys_prove() {
     let mut session = Session::restore(Stored::default(), 0).0;
     let shown = |number| Admit { shown: with_keys(&[number]), ..admit("a") };
     let (admission, changes) = session.admit(shown(1), LIMITS, 0);
-    let nothing = Refusal { reason: Reason::InvalidKey, standing: None };
+    let nothing = Refusal { reason: Reason::InvalidKey, standing: None, buyer: None };
     assert_eq!(admission, Admission::Refused(nothing));
     assert!(changes.is_empty(), "a name that nobody has leaves nothing behind");
 
@@ -348,7 +348,7 @@ fn the_wire_format_is_pinned() {
     let literal = r#"{"admitted":{"standing":{"limit":3,"remaining":0,"empty_in_ms":9,"next_free_ms":8},"session_key":null,"binds":false,"token":null,"upstream":"default","tier":null}}"#;
     assert_eq!(serde_json::to_string(&admitted).unwrap(), literal);
     let reason = Reason::RateLimited { retry_after_ms: 8 };
-    let refused = Admission::Refused(Refusal { reason, standing: Some(standing) });
+    let refused = Admission::Refused(Refusal { reason, standing: Some(standing), buyer: None });
     let literal = r#"{"refused":{"reason":{"rate_limited":{"retry_after_ms":8}},"standing":{"limit":3,"remaining":0,"empty_in_ms":9,"next_free_ms":8}}}"#;
     assert_eq!(serde_json::to_string(&refused).unwrap(), literal);
 }

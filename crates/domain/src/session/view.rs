@@ -20,6 +20,9 @@ pub struct View {
     pub tier_since: Option<String>,
     /// Until when, where its end is known.
     pub tier_until: Option<String>,
+    /// Whether a subscription to a tier runs at Stripe.
+    #[serde(default)]
+    pub subscribed: bool,
     /// Whether the user may do nothing.
     pub blocked: bool,
     /// Why, in the operator's words.
@@ -206,6 +209,7 @@ impl Session {
             tier: held.map(|held| held.tier),
             tier_since: held.map(|Held { since, .. }| rfc3339(since)),
             tier_until: held.and_then(|held| held.until).map(rfc3339),
+            subscribed: self.is_subscribed(limits, now),
             blocked: blocked.is_some() || closed.is_some(),
             blocked_reason: closed
                 .or_else(|| blocked.as_ref().and_then(|block| block.reason.clone())),

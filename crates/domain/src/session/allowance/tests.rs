@@ -50,6 +50,52 @@ fn who_needs_a_tier_and_has_none_is_told_so_from_the_next_request_on() {
 }
 
 #[test]
+fn who_could_buy_is_known_by_what_it_shows_and_met_a_limit_of_tiers() {
+    let rules = TierRules {
+        is_required: true,
+        prices: [("price_1".to_owned(), Tier::Tier1)].into(),
+        ..FREE.clone()
+    };
+    let terms = Limits { rules: &rules, ..limits(9, 9) };
+    let buyer = |session: &mut Session, limits| match session
+        .admit(Admit { shown: with_bearer("sk-1"), ..admit("a") }, limits, 9)
+        .0
+    {
+        Admission::Refused(refusal) => refusal.buyer,
+        admission => panic!("{admission:?}"),
+    };
+    let mut session = session();
+    assert_eq!(buyer(&mut session, terms), None, "it would pay, and not be let in");
+    assert!(session.bind(Fingerprint::of("sk-1")).0);
+    assert_eq!(buyer(&mut session, terms), Some(Buyer::New));
+    let late = Subscription {
+        id: "sub_1".to_owned(),
+        standing: Standing::PastDue { since: 0 },
+        items: vec!["price_1".to_owned()],
+        named: None,
+        checkout: None,
+        since: 0,
+        cancel_at: None,
+    };
+    let purchases = Purchases { revision: 1, subscriptions: vec![late] };
+    session.entitle(Entitle { customer: "cus_1".to_owned(), purchases });
+    assert_eq!(buyer(&mut session, terms), Some(Buyer::Subscribed), "its grace is over");
+    let full = limits(0, 9);
+    assert_eq!(buyer(&mut session, full), None, "no tier makes a minute longer");
+}
+
+#[test]
+fn a_tier_lifts_what_it_has_more_of() {
+    let lifted = |reason: Reason| Tier::ALL.map(|tier| reason.is_lifted_by(tier));
+    let month = Reason::MonthlyQuotaExceeded { used: 10_000, limit: 10_000, resets: Month::of(0) };
+    let projects = Reason::ProjectLimitExceeded { projects: vec!["a".to_owned(); 3] };
+    assert_eq!(lifted(Reason::PaymentRequired), [true, true, true]);
+    assert_eq!(lifted(month), [false, true, true]);
+    assert_eq!(lifted(projects), [false, false, true]);
+    assert_eq!(lifted(Reason::RateLimited { retry_after_ms: 1 }), [false; 3]);
+}
+
+#[test]
 fn a_tier_is_for_who_has_proven_under_any_binding() {
     let mut session = session();
     session.set_tier(&given(Some(Tier::Tier1)), 0);

@@ -113,7 +113,7 @@ fn the_closed_say_no_in_the_words_of_each_reply() {
         match message {
             SessionMessage::Admit(_) => {
                 let reply: Admission = serde_json::from_str(&reply.unwrap()).unwrap();
-                let refusal = Refusal { reason: Reason::Blocked, standing: None };
+                let refusal = Refusal { reason: Reason::Blocked, standing: None, buyer: None };
                 assert_eq!(reply, Admission::Refused(refusal));
             }
             SessionMessage::Prove(_) => {
