@@ -80,7 +80,8 @@ fn who_could_buy_is_known_by_what_it_shows_and_met_a_limit_of_tiers() {
     let purchases = Purchases { revision: 1, subscriptions: vec![late] };
     session.entitle(Entitle { customer: "cus_1".to_owned(), purchases });
     assert_eq!(buyer(&mut session, terms), Some(Buyer::Subscribed), "its grace is over");
-    let full = limits(0, 9);
+    let full = limits(1, 9);
+    session.admit(Admit { shown: with_bearer("sk-1"), ..admit("b") }, full, 9);
     assert_eq!(buyer(&mut session, full), None, "no tier makes a minute longer");
 }
 
