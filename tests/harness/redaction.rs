@@ -6,7 +6,8 @@
 //! and an Access service token's headers held, on the way to the gateway or to the upstream; the
 //! members of JSON and form bodies that are called `access_token`, `code`, `key` and the like. Of a
 //! gateway key only the part behind its user is secret. What is shorter than nine characters can't
-//! be told from a word, and is left out.
+//! be told from a word, and is left out; so is what consists of one or two characters, as a test's
+//! key of zeros does.
 //!
 //! **Searched** are all lines that a gateway and its runtime wrote to stderr; every row of every
 //! table of its D1, as it was when the gateway was last stopped; every URL that it asked of an
@@ -18,7 +19,7 @@
 //! the SDKs' own programs read. A secret is found as it is, not where it is encoded. The files of the
 //! objects are searched by `suite::secrets`, for one gateway.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -102,7 +103,8 @@ impl Record {
         } else {
             secret
         };
-        if secret.len() >= SHORTEST {
+        let is_varied = secret.chars().collect::<BTreeSet<_>>().len() > 2;
+        if secret.len() >= SHORTEST && is_varied {
             self.secrets.lock().unwrap().insert(secret.to_owned(), what.to_owned());
         }
     }
