@@ -107,3 +107,17 @@ export class Alerts extends DurableObject {
     return (await this.#alerts).alarm();
   }
 }
+
+export class Actions extends DurableObject {
+  #actions;
+  constructor(state, env) {
+    super(state, env);
+    this.#actions = office().then((office) => new office.Actions(state, env));
+  }
+  async receive(message) {
+    return (await this.#actions).receive(message);
+  }
+  async alarm() {
+    return (await this.#actions).alarm();
+  }
+}

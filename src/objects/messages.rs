@@ -22,6 +22,8 @@ use domain::session::view::View;
 
 use crate::objects::Message;
 #[cfg(feature = "office")]
+use crate::objects::actions::{ActionMessage, Note, Unname};
+#[cfg(feature = "office")]
 use crate::objects::customer::{CustomerMessage, ForgetUser, Receive};
 #[cfg(feature = "office")]
 use crate::objects::farewell::Part;
@@ -83,6 +85,8 @@ messages!(
 messages!("GUESSES" takes Count => Counted);
 messages!("SLOTS" takes SlotMessage => Place);
 messages!("ALERTS" takes Notice => ());
+#[cfg(feature = "office")]
+messages!("ACTIONS" takes ActionMessage: Note => (), Unname => ());
 #[cfg(feature = "office")]
 messages!("CUSTOMERS" takes CustomerMessage: Receive => (), ForgetUser => Vec<String>);
 #[cfg(feature = "office")]

@@ -4,6 +4,8 @@
 //! [`call`] is the only place that builds a stub. An error of it means that the call failed; what
 //! an object refuses is a value of its reply.
 
+#[cfg(feature = "office")]
+pub mod actions;
 pub mod alerts;
 #[cfg(feature = "office")]
 pub mod customer;

@@ -348,7 +348,7 @@ async fn it_goes_on_when_d1_is_back() {
     ask().await.is(200);
     gateway.ledger().settled(user, 1).await;
     let lock = gateway.ledger().lock();
-    // A row that D1 can't get, and the record of an action that is sent anew for half a minute.
+    // A row that D1 can't get, and the record of an action.
     ask().await.is(200);
     mend(gateway, user, "reset").await;
     let begun = forget(gateway, user).await;
@@ -369,7 +369,7 @@ async fn it_goes_on_when_d1_is_back() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     assert_eq!(of_nobody(gateway).0, 2, "what D1 had, and what it had not");
-    // The record of the action arrives after all, with the name in it, and loses it.
+    // The record of the action arrives after all, and doesn't say whom it was done to.
     let actions = "select count(*) from operator_actions where action in ('reset', 'forget')";
     let recorded = || (number(gateway, actions) == 2).then_some(());
     wait_for("the record of the actions", PATIENCE, recorded).await;

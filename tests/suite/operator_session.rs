@@ -1,7 +1,7 @@
 //! The operator signed in at the console, and the record of what was done.
 
 use gateway_tests::redaction::RUN;
-use gateway_tests::{Gateway, wait_for};
+use gateway_tests::{Gateway, Options, wait_for};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 use std::time::Duration;
@@ -18,6 +18,7 @@ pub fn tests() -> Vec<Test> {
         another_site_can_not_use_the_cookie,
         another_token_voids_every_cookie,
         every_action_is_on_record,
+        an_action_outlives_a_locked_d1_and_a_kill,
     ]
 }
 
@@ -199,4 +200,28 @@ async fn every_action_is_on_record() {
     ];
     let expected = expected.map(|(what, detail)| ["token", what, detail].map(str::to_owned));
     assert_eq!(rows, expected);
+}
+
+async fn an_action_outlives_a_locked_d1_and_a_kill() {
+    let pair = shared::pair(Options::new().var("USER_BINDING", "open")).await;
+    let gateway = &pair.gateway;
+    let act = async |what: &str| {
+        let path = format!("/operator/api/users/ada/{what}");
+        answer(gateway.operator(Method::POST, &path)).await.is(204);
+    };
+    act("reset").await;
+    let actions = |number: usize| {
+        let rows =
+            move || Some(gateway.ledger().actions("ada")).filter(|rows| rows.len() >= number);
+        wait_for("rows of the actions", Duration::from_secs(20), rows)
+    };
+    actions(1).await;
+    let lock = gateway.ledger().lock();
+    act("block").await;
+    gateway.kill_runtime().await;
+    gateway.restart().await;
+    act("unblock").await;
+    drop(lock);
+    let done: Vec<_> = actions(3).await.into_iter().map(|[_, what, _]| what).collect();
+    assert_eq!(done, ["reset", "block", "unblock"]);
 }

@@ -22,9 +22,10 @@ use wasm_bindgen::prelude::*;
 use worker::{Delay, DurableObject, Env, Request, Response, Result, State, durable_object};
 
 use self::records::Records;
+use super::actions::Unname;
 use super::customer::{ForgetUser, NOBODY};
 use super::document::Document;
-use super::{alerts, call, encode, wake_in};
+use super::{actions, alerts, call, encode, wake_in};
 use crate::context::Context;
 use crate::{clock, fault, log};
 
@@ -35,8 +36,7 @@ const GLANCE: Duration = Duration::from_millis(20);
 /// When what failed is tried again; each time it has to wait for twice as long.
 const FIRST_RETRY: Millis = 500;
 const LONGEST_RETRY: Millis = 60_000;
-/// Nothing that was on its way to D1 before the end arrives later than this after it: an action's
-/// record is sent anew for half a minute.
+/// Nothing that was on its way to D1 before the end arrives later than this after it.
 const STRAGGLING: Millis = 60_000;
 
 /// Has a person forgotten. The reply says how far it is: to the end, or as far as it came in a few
@@ -164,6 +164,8 @@ impl Farewell {
                 leaving.step = Step::Told;
             }
             Step::Told => {
+                let unname = Unname { user_id: user_id.to_owned() };
+                call(&self.context, actions::NAME, unname).await.map_err(unreachable)?;
                 records.sweep(&leaving.farewell.outbox).await?;
                 // Written before the USER_ID is free: what is of a later moment is somebody else's.
                 (leaving.at, leaving.step) = (clock::reading(), Step::Swept);

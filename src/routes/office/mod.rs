@@ -178,7 +178,7 @@ pub async fn handle(
         // Of whom nothing is to be left, the record says nothing either.
         let is_forgotten = matches!(task, Task::ForgetUser);
         let user_id = if is_forgotten { "" } else { named.user_id }.to_ascii_lowercase();
-        operator_actions::record(incoming, context, Action { operator, what, user_id });
+        operator_actions::record(incoming, context, Action { operator, what, user_id }).await;
     }
     response
 }
