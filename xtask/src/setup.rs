@@ -42,17 +42,7 @@ pub fn for_serving(progress: &Progress) -> Result<()> {
 /// # Errors
 /// When a step fails.
 pub fn for_build(progress: &Progress) -> Result<WasmToolchain> {
-    let _lock = lock(progress)?;
-    check_node()?;
-    // Compiling the tools keeps the processors busy, the downloads keep the network busy.
-    std::thread::scope(|scope| {
-        let tools = scope.spawn(|| build_tools::install(progress));
-        let downloads =
-            node_packages::install(progress).and_then(|()| wasm_toolchain::install(progress));
-        let tools = tools.join().map_err(|_panic| anyhow!("installing the build tools failed"));
-        tools??;
-        downloads
-    })
+    install(progress, || Ok(()))
 }
 
 /// What the suite needs beyond that: the Python client, a browser, and packages that only tests use.
@@ -60,12 +50,29 @@ pub fn for_build(progress: &Progress) -> Result<WasmToolchain> {
 /// # Errors
 /// When a step fails.
 pub fn for_tests(progress: &Progress) -> Result<WasmToolchain> {
-    let toolchain = for_build(progress)?;
+    install(progress, || {
+        node_packages::install_for_tests(progress)?;
+        python::install(progress)?;
+        chromium::install(progress)
+    })
+}
+
+/// Compiling the tools keeps the processors busy, the downloads keep the network busy.
+fn install(
+    progress: &Progress,
+    more_downloads: impl FnOnce() -> Result<()>,
+) -> Result<WasmToolchain> {
     let _lock = lock(progress)?;
-    node_packages::install_for_tests(progress)?;
-    python::install(progress)?;
-    chromium::install(progress)?;
-    Ok(toolchain)
+    check_node()?;
+    std::thread::scope(|scope| {
+        let tools = scope.spawn(|| build_tools::install(progress));
+        let downloads = node_packages::install(progress)
+            .and_then(|()| wasm_toolchain::install(progress))
+            .and_then(|toolchain| more_downloads().map(|()| toolchain));
+        let tools = tools.join().map_err(|_panic| anyhow!("installing the build tools failed"));
+        tools??;
+        downloads
+    })
 }
 
 /// Holds off another xtask that sets up in the same clone, until the file is dropped.

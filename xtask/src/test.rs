@@ -48,16 +48,19 @@ pub fn run(options: &Options) -> Result<()> {
     let progress = Progress::new();
     let toolchain = setup::for_tests(&progress)?;
     let mut failures = Vec::new();
-    if options.filter.is_none() {
-        for check in checks() {
+    // Linking the Wasm keeps one processor busy at a time.
+    let built = std::thread::scope(|scope| {
+        let builds = scope.spawn(|| {
+            let variants = [Variant::Release, Variant::FaultInjection];
+            variants.into_iter().try_for_each(|it| build::build(&progress, &toolchain, it))
+        });
+        let checks = if options.filter.is_none() { checks() } else { Vec::new() };
+        for check in checks.into_iter().chain([compile_tests()]) {
             progress.say(&format!("── {}", describe(&check)));
             note(&mut failures, show(check));
         }
-    }
-    let mut built = true;
-    for variant in [Variant::Release, Variant::FaultInjection] {
-        built &= note(&mut failures, build::build(&progress, &toolchain, variant));
-    }
+        note(&mut failures, builds.join().unwrap_or_else(|_panic| bail!("the build panicked")))
+    });
     let mut tally = Tally::default();
     let command = tests(options.filter.as_deref(), built)?;
     progress.say(&format!("── {}", describe(&command)));
@@ -109,6 +112,13 @@ fn checks() -> Vec<Command> {
         ),
         node("eslint/bin/eslint.js", "console tests/clients/console.mjs eslint.config.mjs"),
     ]
+}
+
+/// Makes the test programs, so that they are there once the Worker is.
+fn compile_tests() -> Command {
+    let mut command = workspace::command("cargo");
+    command.args(["test", "--locked", "--workspace", "--no-run", "--quiet"]);
+    command
 }
 
 /// All tests in one run of cargo, which compiles what they share once.
