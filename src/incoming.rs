@@ -102,6 +102,17 @@ impl Incoming {
         number.map(Some).ok_or_else(|| Error::InvalidQuery { problem: problem() })
     }
 
+    /// The same, of one that is a moment: a date, or RFC 3339.
+    ///
+    /// # Errors
+    /// [`Error::InvalidQuery`] where it is something else.
+    pub fn asked_moment(&self, name: &str) -> Result<Option<Millis>, Error> {
+        let Some(text) = self.asked(name) else { return Ok(None) };
+        let problem = || format!("`{name}` is a date such as 2026-11-21, or 2026-11-21T09:00:00Z.");
+        let moment = domain::clock::parse_moment(&text);
+        moment.map(Some).ok_or_else(|| Error::InvalidQuery { problem: problem() })
+    }
+
     /// The same, of one that is `true` or `false`, which it is too where it isn't there.
     ///
     /// # Errors

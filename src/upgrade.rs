@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use domain::clock::Millis;
 use domain::identifiers::UserId;
+use domain::secret::Secret;
 use domain::session::messages::{Buyer, Refusal};
 use domain::settings::Settings;
 use domain::stripe::reference;
@@ -18,11 +20,29 @@ const ASK_FOR_CHANGE: &str = "Ask the operator to change your subscription: anot
 /// A link for each tier that is sold, the lowest first, good for fifteen minutes. None without
 /// `STRIPE_LINKS`, or without the secret that signs them.
 pub fn links(incoming: &Incoming, settings: &Settings, user_id: &UserId) -> BTreeMap<Tier, String> {
+    let now = incoming.arrived;
+    links_with(incoming, settings, |secret| reference::link_token(user_id, secret, now))
+}
+
+/// The same for the operator to send, good until then.
+pub fn links_to_send(
+    incoming: &Incoming,
+    settings: &Settings,
+    user_id: &UserId,
+    until: Millis,
+) -> BTreeMap<Tier, String> {
+    links_with(incoming, settings, |secret| reference::sent_link_token(user_id, secret, until))
+}
+
+fn links_with(
+    incoming: &Incoming,
+    settings: &Settings,
+    token: impl FnOnce(&Secret<String>) -> String,
+) -> BTreeMap<Tier, String> {
     let billing = &settings.billing;
     let Some(secret) = billing.webhook_secrets.first() else { return BTreeMap::new() };
     let Ok(url) = Url::parse(&incoming.request.url()) else { return BTreeMap::new() };
-    let origin = url.origin().ascii_serialization();
-    let token = reference::link_token(user_id, secret, incoming.arrived);
+    let (origin, token) = (url.origin().ascii_serialization(), token(secret));
     let link = |tier: Tier| format!("{origin}/upgrade?tier={}&link={token}", tier.name());
     billing.links.keys().map(|tier| (*tier, link(*tier))).collect()
 }

@@ -1,10 +1,13 @@
 //! The way from a user to the page at which a tier is bought, and back by way of Stripe.
 
+use std::time::Duration;
+
+use gateway_tests::ctl::{Ctl, Ended};
 use gateway_tests::script::chat_request;
 use gateway_tests::stripe::Event;
-use gateway_tests::{Gateway, Options, Script};
+use gateway_tests::{Gateway, Options, Script, wait_for};
 use reqwest::{Method, Url};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::answer::{Answer, answer};
 use crate::runner::Test;
@@ -20,6 +23,9 @@ pub fn tests() -> Vec<Test> {
         me_gives_the_portal_and_nothing_where_nothing_is_sold,
         who_pays_goes_on_with_the_same_bearer,
         who_has_a_subscription_changes_it_in_the_portal,
+        who_is_most_active_has_a_link_that_lasts,
+        no_link_is_for_who_couldn_t_use_what_it_buys,
+        a_list_for_a_mail_merge_is_a_file_that_attacks_nobody,
     ]
 }
 
@@ -115,7 +121,7 @@ async fn me_gives_the_portal_and_nothing_where_nothing_is_sold() {
     let nowhere = &shared::keyed().await.gateway;
     let key = nowhere.mint_key(&user("ada")).await.key;
     let mine = me(nowhere, &key).await.json();
-    assert_eq!((&mine["upgrade"], &mine["billing_portal"]), (&serde_json::json!({}), &Value::Null));
+    assert_eq!((&mine["upgrade"], &mine["billing_portal"]), (&json!({}), &Value::Null));
 }
 
 async fn who_pays_goes_on_with_the_same_bearer() {
@@ -176,7 +182,7 @@ async fn who_has_a_subscription_changes_it_in_the_portal() {
     };
     send(gateway, &says("created", "active", 0)).await;
     let mine = me(gateway, &key).await.json();
-    assert_eq!((&mine["tier"], &mine["upgrade"]), (&"tier1".into(), &serde_json::json!({})));
+    assert_eq!((&mine["tier"], &mine["upgrade"]), (&"tier1".into(), &json!({})));
     let opening = |gateway: &Gateway| answer(gateway.request(Method::GET, &path));
     for opened in [opening(gateway).await, asking(gateway, &key, "tier2").await] {
         assert_eq!(page(&opened).as_str(), "https://billing.example.com/p/login");
@@ -200,4 +206,201 @@ async fn who_has_a_subscription_changes_it_in_the_portal() {
     // Once it is over one can be bought.
     send(gateway, &says("deleted", "canceled", 9)).await;
     assert_eq!(page(&asking(gateway, &key, "tier2").await).path(), "/two");
+}
+
+/// The list of who is most active, once D1 knows how each of these users proves to be who it is.
+async fn active(gateway: &Gateway, query: &str, users: &[&str]) -> Value {
+    let known = || {
+        let query = "select count(*) from users where binding != 'open' and user_id = ?1";
+        let is_known = |user: &&str| {
+            let database = gateway.ledger().open();
+            database.query_row(query, [user], |row| row.get::<_, i64>(0)).unwrap() == 1
+        };
+        users.iter().all(is_known).then_some(())
+    };
+    wait_for("the users in D1", Duration::from_secs(30), known).await;
+    let list =
+        answer(gateway.operator(Method::GET, &format!("/operator/api/active?{query}"))).await;
+    list.is(200);
+    assert_eq!(list.header("cache-control"), "no-store");
+    list.json()
+}
+
+/// Writes rows of a user as its object would have: so many of this status, so many days ago.
+fn write_rows(gateway: &Gateway, user: &str, (number, status, days): (u32, u16, u32)) {
+    let rows = "with recursive n(i) as (select 1 union all select i + 1 from n where i < ?2)
+        insert into requests (user_id, endpoint, status, latency_ms, tokens_est, created_at,
+            request_id, project, month)
+        select ?1, '/v1/chat/completions', ?3, 1, 3,
+            strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || ?4 || ' days'), ?1 || ?3 || ?4 || '-' || i,
+            'default', iif(?3 = 200, '2026-11', null) from n";
+    gateway.ledger().by_hand().execute(rows, (user, number, status, days)).unwrap();
+}
+
+fn named(list: &Value) -> Vec<&str> {
+    let users = list["users"].as_array().unwrap();
+    users.iter().map(|user| user["user_id"].as_str().unwrap()).collect()
+}
+
+/// The path of a link that a list has for somebody.
+fn path_of(gateway: &Gateway, list: &Value, (user, tier): (&str, &str)) -> String {
+    let users = list["users"].as_array().unwrap();
+    let row = users.iter().find(|row| row["user_id"] == user).expect("the user's row");
+    let link = row["upgrade"][tier].as_str().expect("a link");
+    link.strip_prefix(&gateway.url("")).unwrap().to_owned()
+}
+
+async fn who_is_most_active_has_a_link_that_lasts() {
+    const DAY: u64 = 86_400_000;
+    let pair = shared::pair(shared::selling(Options::new()).fault_injection()).await;
+    let gateway = &pair.gateway;
+    let key = gateway.mint_key("ada").await.key;
+    gateway.mint_key("grace").await;
+    write_rows(gateway, "ada", (5, 200, 1));
+    write_rows(gateway, "ada", (9, 200, 40));
+    write_rows(gateway, "grace", (7, 200, 3));
+    // A loop that runs into its limit isn't busy, and nobody writes to nobody.
+    write_rows(gateway, "grace", (500, 429, 2));
+    write_rows(gateway, "anonymous", (99, 200, 1));
+    let list = active(gateway, "", &["ada", "grace"]).await;
+    assert_eq!(named(&list), ["grace", "ada"]);
+    let grace = &list["users"][0];
+    assert_eq!((&grace["requests"], &grace["tokens"]), (&json!(7), &json!(21)));
+    assert_eq!((&grace["name"], &grace["email"], &grace["tier"]), Default::default());
+    let days = |query: &'static str| async move { active(gateway, query, &[]).await };
+    assert_eq!(named(&days("from=2020-01-01").await), ["ada", "grace"]);
+    assert_eq!(named(&days("from=2020-01-01&limit=1").await), ["ada"]);
+    assert_eq!(named(&days("to=2020-01-01").await), Vec::<&str>::new());
+    for wrong in ["limit=0", "limit=1001", "link_days=0", "link_days=61", "from=soon", "to=x"] {
+        let refused = gateway.operator(Method::GET, &format!("/operator/api/active?{wrong}"));
+        answer(refused).await.refuses(400, "invalid_query");
+    }
+
+    let path = path_of(gateway, &list, ("ada", "tier2"));
+    // Before the clock is moved, which stays where it was moved to.
+    let short = path_of(gateway, &days("link_days=2").await, ("ada", "tier1"));
+    let opening = |path: &str, later: u64| {
+        let request = gateway.request(Method::GET, path);
+        answer(request.header("x-fault-clock-offset-ms", later.to_string()))
+    };
+    let opened = page(&opening(&path, 0).await);
+    assert_eq!(opened.path(), "/two");
+    assert_eq!(reference_in(&opened), reference(gateway, &key).await);
+    page(&opening(&path, 30 * DAY - 60_000).await);
+    opening(&path, 30 * DAY + 60_000).await.refuses(401, "missing_key");
+    page(&opening(&short, 2 * DAY - 60_000).await);
+    opening(&short, 2 * DAY + 60_000).await.refuses(401, "missing_key");
+    // Neither another's, nor longer, nor anything else.
+    let end = path.rfind('S').unwrap();
+    let until = path[..end].rfind('S').unwrap() + 1;
+    let longer = format!("{}9{}", &path[..until], &path[until + 1..]);
+    for altered in [path.replace("adaS", "graceS"), longer, format!("{path}0")] {
+        assert_ne!(altered, path);
+        opening(&altered, 0).await.refuses(401, "missing_key");
+    }
+    // And it is no key. It isn't noted as a secret, either: it stands in the list above.
+    let bearer = path.rsplit('=').next().unwrap();
+    let me = gateway.request(Method::GET, "/me").bearer_auth(bearer).header("x-user-id", "ada");
+    assert_eq!(me.send().await.unwrap().status(), 401);
+
+    // Who pays meanwhile is led to the portal.
+    let (customer, subscription) = names();
+    let begun = Event::subscription(&subscription, "created", "active").of(&customer);
+    send(gateway, &begun.for_user("ada").at(0)).await;
+    assert_eq!(page(&opening(&path, 0).await).as_str(), "https://billing.example.com/p/login");
+}
+
+async fn no_link_is_for_who_couldn_t_use_what_it_buys() {
+    let pair = shared::pair(shared::selling(Options::new())).await;
+    let gateway = &pair.gateway;
+    for user in ["ada", "blocked"] {
+        gateway.mint_key(user).await;
+        write_rows(gateway, user, (3, 200, 1));
+    }
+    write_rows(gateway, "keyless", (5, 200, 1));
+    let before = active(gateway, "", &["ada", "blocked"]).await;
+    assert_eq!(named(&before), ["keyless", "ada", "blocked"]);
+    assert_eq!(before["users"][0]["upgrade"], json!({}));
+    let path = path_of(gateway, &before, ("ada", "tier1"));
+    page(&answer(gateway.request(Method::GET, &path)).await);
+    // Nobody asks to buy whom the operator has shut out.
+    let block = gateway.operator(Method::POST, "/operator/api/users/blocked/block");
+    answer(block.json(&json!({}))).await.is(204);
+    let shown = || {
+        let query = "select blocked from users where user_id = 'blocked'";
+        let blocked: i64 = gateway.ledger().open().query_row(query, [], |row| row.get(0)).unwrap();
+        (blocked == 1).then_some(())
+    };
+    wait_for("the block in D1", Duration::from_secs(30), shown).await;
+    assert_eq!(named(&active(gateway, "", &[]).await), ["keyless", "ada"]);
+    // Who was forgotten is on no list, and the mail that was sent sells nothing any more.
+    answer(gateway.operator(Method::DELETE, "/operator/api/users/ada")).await.is(200);
+    answer(gateway.request(Method::GET, &path)).await.refuses(401, "missing_key");
+    assert_eq!(named(&active(gateway, "", &[]).await), ["keyless"]);
+}
+
+async fn a_list_for_a_mail_merge_is_a_file_that_attacks_nobody() {
+    let pair = shared::pair(shared::selling(Options::new())).await;
+    let gateway = &pair.gateway;
+    let people = "name,email\n\"=HYPERLINK(\"\"https://evil.example\"\",\"\"Win\"\") Eve\",eve@example.com\n\
+        \"Lovelace, Ada\",ada@example.com\n@Sum,-1@example.com\n";
+    let roster = gateway.operator(Method::POST, "/operator/api/roster").body(people);
+    let seated = answer(roster.header("content-type", "text/csv")).await;
+    seated.is(200);
+    let ids: Vec<String> = seated
+        .json()
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|seat| seat["user_id"].as_str().unwrap().to_owned())
+        .collect();
+    for (place, user) in ids.iter().enumerate() {
+        write_rows(gateway, user, (9 - u32::try_from(place).unwrap(), 200, 1));
+    }
+    gateway.mint_key("zoe").await;
+    write_rows(gateway, "zoe", (1, 200, 1));
+    let users: Vec<_> = ids.iter().map(String::as_str).chain(["zoe"]).collect();
+    active(gateway, "", &users).await;
+
+    let folder = tempfile::tempdir().unwrap();
+    let export = async |words: &str| -> Ended {
+        let words: Vec<_> = "export --active".split(' ').chain(words.split(' ')).collect();
+        Ctl::new(&words).at(gateway).within(folder.path()).run().await
+    };
+    let written = export("--days 7 --tier tier3 -o active.csv").await.is(0);
+    written.says("active.csv: 4 people.");
+    written.says("The links are good until ");
+    written.says("1 have no email here");
+    let file = folder.path().join("active.csv");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let mut reader = csv::Reader::from_path(&file).unwrap();
+    let head = "name,first_name,email,user_id,tier,requests,tokens,last_seen,upgrade_url";
+    assert_eq!(reader.headers().unwrap().iter().collect::<Vec<_>>().join(","), head);
+    let rows: Vec<Vec<String>> =
+        reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect();
+    for cell in rows.iter().flatten() {
+        assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']), "{cell:?}");
+    }
+    assert!(rows[0][0].starts_with("'=HYPERLINK("), "{rows:?}");
+    let ada = ["Lovelace, Ada", "Ada", "ada@example.com"];
+    assert_eq!(rows[1][..3], ada);
+    assert_eq!((&*rows[2][0], &*rows[2][2]), ("'@Sum", "'-1@example.com"));
+    assert_eq!((&*rows[3][0], &*rows[3][3]), ("", "zoe"));
+    let link = rows[1][8].strip_prefix(&gateway.url("")).unwrap().to_owned();
+    assert_eq!(page(&answer(gateway.request(Method::GET, &link)).await).path(), "/three");
+
+    let lines = export("--top 2 --format jsonl").await.is(0);
+    let lines: Vec<Value> =
+        lines.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!((&lines[1]["first_name"], &lines[1]["requests"]), (&json!("Ada"), &json!(8)));
+    assert!(lines[1]["upgrade_url"].as_str().unwrap().contains("?tier=tier1&"));
+    let whole = export("--top 1 --json").await.is(0).json();
+    assert_eq!(whole["users"][0]["upgrade"].as_object().unwrap().len(), 3);
+    export("--days 7 --from 2026-11-21").await.is(2).says("--from");
+    export("--to soon").await.is(2).says("`to` is a date");
 }

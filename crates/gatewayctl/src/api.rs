@@ -1,5 +1,7 @@
 //! What the gateway answers, as far as it is shown. Members that aren't known are left alone.
 
+use std::collections::BTreeMap;
+
 use domain::session::view::View;
 use serde::Deserialize;
 
@@ -224,4 +226,34 @@ pub struct Seat {
     pub email: String,
     /// What it turns into a gateway key; nothing where it has got one before.
     pub code: Option<String>,
+}
+
+/// Who has used the gateway most.
+#[derive(Clone, Debug, Deserialize)]
+pub struct MostActive {
+    /// Until when their links are good.
+    pub links_until: String,
+    /// The most active first.
+    pub users: Vec<Active>,
+}
+
+/// Somebody, and what it did in some time.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Active {
+    /// Who.
+    pub user_id: String,
+    /// As the roster has it.
+    pub name: Option<String>,
+    /// As the roster has it.
+    pub email: Option<String>,
+    /// What the user pays for.
+    pub tier: Option<String>,
+    /// Requests that count.
+    pub requests: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// The newest request of that time.
+    pub last_seen: String,
+    /// A link for each tier that is sold.
+    pub upgrade: BTreeMap<String, String>,
 }

@@ -83,7 +83,10 @@ pub enum Command {
         #[command(subcommand)]
         command: Roster,
     },
-    /// Save the rows of requests for a spreadsheet or a program
+    /// Save the rows of requests for a spreadsheet or a program, or who was most active
+    ///
+    /// With --active, a line a person, the most active first, with a link at which that person can buy a
+    /// tier: ready for a mail merge. Whoever has such a link can pay for that person, and nothing else.
     Export(Export),
     /// List what waits for the operator
     Notes {
@@ -391,8 +394,26 @@ pub struct Export {
     /// For what
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// People instead of requests: the most active, each with a link at which to buy a tier
+    #[arg(long)]
+    pub active: bool,
+    /// How many people at most
+    #[arg(long, default_value_t = 50, value_name = "NUMBER", requires = "active",
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub top: u32,
+    /// What they did in so many days, until --to or now; else in 30
+    #[arg(long, value_name = "NUMBER", requires = "active", conflicts_with = "from",
+        value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: Option<u32>,
+    /// Which tier the links are for; else the lowest that is sold
+    #[arg(long, value_name = "TIER", requires = "active", value_parser = ["tier1", "tier2", "tier3"])]
+    pub tier: Option<String>,
+    /// For how many days the links are good
+    #[arg(long, default_value_t = 30, value_name = "NUMBER", requires = "active",
+        value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub link_days: u32,
     /// Only this user's
-    #[arg(long, value_name = "USER_ID")]
+    #[arg(long, value_name = "USER_ID", conflicts_with = "active")]
     pub user: Option<UserName>,
     /// From this moment on: 2026-11-21 or 2026-11-21T09:00:00Z
     #[arg(long, value_name = "TIME")]
@@ -467,6 +488,10 @@ mod tests {
             &["user", "tier", "ada", "tier4"],
             &["user", "code", "ada", "--valid-for", "soon"],
             &["export", "--format", "xml"],
+            &["export", "--top", "5"],
+            &["export", "--active", "--link-days", "61"],
+            &["export", "--active", "--days", "7", "--from", "2026-11-21"],
+            &["export", "--active", "--user", "ada"],
             &["roster", "import"],
         ] {
             let words = ["gatewayctl"].iter().chain(words);

@@ -59,6 +59,9 @@ fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
         Command::Users(options) => commands::users::list(&client, &options, output),
         Command::User { command } => commands::user::run(&client, command, output),
         Command::Roster { command } => commands::roster::import(&client, command, output),
+        Command::Export(options) if options.active => {
+            commands::active::run(&client, &options, output)
+        }
         Command::Export(options) => commands::export::run(&client, &options, output),
         Command::Notes { command, all } => {
             commands::records::notes(&client, command.as_ref(), all, output)

@@ -1,5 +1,6 @@
 //! `GET /operator/api/export`: the rows of requests, as a file.
 
+use domain::clock::sql_text;
 use domain::spreadsheet;
 use futures::stream;
 use js_sys::Uint8Array;
@@ -116,13 +117,9 @@ pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, 
     Ok(response)
 }
 
-/// A time of the query as D1 has it: a date, or RFC 3339 in UTC.
+/// A time of the query as D1 has it; empty where there is none.
 fn moment(incoming: &Incoming, name: &str) -> Result<String, Error> {
-    let Some(text) = incoming.asked(name) else { return Ok(String::new()) };
-    domain::clock::parse_moment(&text).map(domain::clock::sql_text).ok_or_else(|| {
-        let problem = format!("`{name}` is a date such as 2026-11-21, or 2026-11-21T09:00:00Z.");
-        Error::InvalidQuery { problem }
-    })
+    Ok(incoming.asked_moment(name)?.map(sql_text).unwrap_or_default())
 }
 
 impl Export {

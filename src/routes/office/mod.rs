@@ -1,6 +1,7 @@
 //! The routes of the module that is loaded when one of them is first asked for: people's own state and
 //! sign-ins, and all that is the operator's.
 
+mod active;
 mod codes;
 mod console;
 mod export;
@@ -54,6 +55,7 @@ pub enum Task {
     ResolveNote,
     ListActions,
     Export,
+    ListActive,
     Describe,
     ShowConsole,
     ShowConsoleFile,
@@ -133,6 +135,7 @@ pub const ROUTES: &[Route] = &[
     row(POST, "/operator/api/notes/resolve", Access::Operator, Task::ResolveNote),
     row(GET, "/operator/api/actions", Access::Operator, Task::ListActions),
     row(GET, "/operator/api/export", Access::Operator, Task::Export),
+    row(GET, "/operator/api/active", Access::Operator, Task::ListActive),
     row(GET, "/operator/openapi.yaml", Access::Operator, Task::Describe),
     row(GET, "/operator/api/users", Access::Operator, Task::ListUsers),
     row(GET, "/operator/api/users/:user_id", Access::Operator, Task::ShowUser),
@@ -215,6 +218,7 @@ async fn respond(
         Task::ListActions => records::actions(incoming, context).await,
         Task::Describe => Ok(openapi::answer(incoming)),
         Task::Export => export::answer(incoming, context).await,
+        Task::ListActive => active::answer(incoming, context).await,
         Task::ShowUser => me::show(incoming, context, user_id).await,
         Task::ForgetUser => farewell::forget(incoming, context, user_id).await,
         Task::ForgetCodexOf => {

@@ -1,6 +1,7 @@
 //! `GET /upgrade`: on to the page at which a tier is bought, with word of who buys it.
 
 use domain::session::messages::Describe;
+use domain::session::view::Binding;
 use domain::stripe::reference;
 use domain::tier::Tier;
 use url::Url;
@@ -13,14 +14,17 @@ use crate::objects::call;
 use crate::routes::caller;
 use crate::{log, reply};
 
-const LINK_IS_OVER: &str = "This link isn't good any more: it lasts for 15 minutes. Run `bash setup.sh` \
-    again, or open /me with your key, for a new one.";
+const LINK_IS_OVER: &str = "This link isn't good any more, or isn't whole. One that you were sent has a \
+    last day: ask for a new one where it came from. One of your own lasts for 15 minutes: run \
+    `bash setup.sh` again, or open /me with your key, for a new one.";
 
 /// `GET /upgrade?tier=tier1`: 303 to the tier's payment link, or to the portal for who has a
-/// subscription already. Who has no key at hand shows a `link` instead, as `/me` gives it.
+/// subscription already. Who has no key at hand shows a `link` instead, as `/me` gives it or the operator
+/// has sent it.
 ///
 /// # Errors
-/// [`Error::MissingKey`] where the link is over, or was never one; what [`caller::proven`] says;
+/// [`Error::MissingKey`] where the link is over, was never one, or is somebody's who can't prove to be
+/// that any more: nobody pays for what can't be used. What [`caller::proven`] says;
 /// [`Error::TierNotSold`], [`Error::NotConfigured`]; [`Error::AlreadySubscribed`] without a portal.
 pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
     let billing = &context.settings()?.billing;
@@ -44,7 +48,11 @@ pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, 
     };
     // The settings have been checked.
     let url = |page, name| Url::parse(page).map_err(|_| missing(name));
-    let page = if call(context, user_id.as_str(), Describe {}).await?.subscribed {
+    let view = call(context, user_id.as_str(), Describe {}).await?;
+    if view.binding == Binding::Open {
+        return Err(Error::MissingKey(LINK_IS_OVER));
+    }
+    let page = if view.subscribed {
         let portal = billing.portal_url.as_deref().ok_or(Error::AlreadySubscribed)?;
         url(portal, "STRIPE_PORTAL_URL")?
     } else {

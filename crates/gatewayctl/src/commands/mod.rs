@@ -1,5 +1,6 @@
 //! What is asked once: a file for each family of commands.
 
+pub mod active;
 pub mod export;
 pub mod records;
 pub mod roster;
