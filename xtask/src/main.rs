@@ -1,13 +1,15 @@
 //! Every command a developer or CI runs: `cargo xtask --help`.
 //!
 //! Reading order: `setup` makes what is missing, `build` makes the Wasm, `serve` runs it, `test`
-//! holds it to its promises. `progress` shows what takes long; `tidy` turns conventions into tests.
+//! holds it to its promises, `deploy` brings it to Cloudflare. `progress` shows what takes long; `tidy` turns conventions into tests.
 
 // Printing is what this program does.
 #![allow(clippy::print_stdout, reason = "a command line tool answers on its standard output")]
 
 mod build;
+mod deploy;
 mod progress;
+mod random;
 mod serve;
 mod setup;
 mod stamp;
@@ -46,6 +48,15 @@ enum Command {
     /// Sets up, builds, applies the D1 migrations, and serves from workerd. Prints the line
     /// `ready http://127.0.0.1:PORT` once it serves. Ctrl-C stops it.
     Serve(serve::Options),
+    /// Deploy the gateway to your Cloudflare account.
+    ///
+    /// Creates what is missing (D1, R2, secrets), applies the migrations, deploys, and tries it. What is
+    /// there is left as it is, so it can be run again at any time. docs/deploy.md tells all of it.
+    Deploy(deploy::Options),
+    /// Create what the Worker needs in your Cloudflare account, and deploy nothing.
+    ///
+    /// D1, R2, and the migrations: the first part of `deploy`, for those who deploy from elsewhere.
+    Bootstrap,
     /// Run every check and every test.
     ///
     /// Ends with a line `N passed, N failed`.
@@ -57,6 +68,8 @@ fn main() -> std::process::ExitCode {
         Command::Setup => setup::everything(),
         Command::Build(options) => build::run(&options),
         Command::Serve(options) => serve::run(options),
+        Command::Deploy(options) => deploy::run(&options),
+        Command::Bootstrap => deploy::bootstrap(),
         Command::Test(options) => test::run(&options),
     };
     match outcome {

@@ -58,6 +58,17 @@ impl Progress {
         outcome
     }
 
+    /// Shows that something goes on of which nothing is heard until it ends.
+    ///
+    /// # Errors
+    /// When the work fails.
+    pub fn waiting<T>(&self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let display = self.display(name, Instant::now());
+        let outcome = work();
+        display.finish(outcome.is_ok());
+        outcome
+    }
+
     fn display(&self, name: &str, started: Instant) -> Display<'_> {
         let bar = self.terminal.then(|| {
             let style =

@@ -3,14 +3,20 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use anyhow::{Context, Result};
 
 /// The folder of the workspace's `Cargo.toml`.
 pub fn root() -> &'static Path {
-    // Known when this was compiled: xtask is always run from the clone that built it.
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here)
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        // Known when this was compiled: xtask is run from the clone that built it. Only the suite, which
+        // has no time to build another for each fork that it tries, names another clone.
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let elsewhere = std::env::var_os("XTASK_WORKSPACE").map(PathBuf::from);
+        elsewhere.unwrap_or_else(|| here.parent().unwrap_or(here).to_owned())
+    });
+    &ROOT
 }
 
 /// Where `setup` keeps what it makes; `cargo clean` takes it away.

@@ -6,9 +6,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use domain::settings::Settings;
+
+use crate::random;
 
 /// Secrets that a gateway for development makes for itself.
 const DEVELOPMENT_SECRETS: [&str; 4] =
@@ -64,22 +64,13 @@ pub fn secrets(state: &Path, given: &[(String, String)]) -> Result<BTreeMap<Stri
     let known = secrets.len();
     for name in DEVELOPMENT_SECRETS {
         if !secrets.contains_key(name) && !given.iter().any(|(other, _)| other == name) {
-            secrets.insert(name.to_owned(), new_secret(name)?);
+            secrets.insert(name.to_owned(), random::secret(name)?.expose().clone());
         }
     }
     if secrets.len() > known {
         write_private(&path, &serde_json::to_string_pretty(&secrets)?)?;
     }
     Ok(secrets)
-}
-
-fn new_secret(name: &str) -> Result<String> {
-    let mut bytes = [0_u8; 32];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| anyhow!("the system has no randomness: {error}"))?;
-    // The key is decoded by the gateway; the others are text, and may be typed into a URL or a shell.
-    let key = name == "TOKEN_ENCRYPTION_KEY";
-    Ok(if key { STANDARD.encode(bytes) } else { URL_SAFE_NO_PAD.encode(bytes) })
 }
 
 /// Writes a file that only its owner may read.
