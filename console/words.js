@@ -194,6 +194,8 @@ const ACTIONS = {
   forget_user: "forgot",
   forget: "forgot",
   import_roster: "imported a roster",
+  keep_kit: "put up a kit for",
+  withdraw_kit: "withdrew a kit of",
   resolve_note: "resolved a note",
   export: "exported requests",
 };

@@ -7,7 +7,7 @@ use domain::settings::{SettingError, Settings};
 use futures::FutureExt;
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
-use worker::{D1Database, Env, Fetcher, ObjectNamespace};
+use worker::{Bucket, D1Database, Env, Fetcher, ObjectNamespace};
 
 use crate::error::Error;
 
@@ -77,6 +77,11 @@ impl Context {
     /// Where there is no such binding.
     pub fn console(&self) -> worker::Result<Fetcher> {
         self.env.assets("CONSOLE")
+    }
+
+    /// Where kits are kept; `None` where there is no such binding, as on an account without R2.
+    pub fn kits(&self) -> Option<Bucket> {
+        self.env.bucket("KITS").ok()
     }
 
     fn text(&self, name: &str) -> Option<String> {

@@ -1,5 +1,5 @@
 //! What is done once a day: last month is closed, then rows that are too old go, once they are in the
-//! totals.
+//! totals, and kits that are handed out no more.
 //!
 //! A month is closed once: the sums of its users are compared with their rows. Where they differ, the
 //! user's object is asked, which sends what it still has and says its own count; that becomes the sum.
@@ -13,7 +13,7 @@ use worker::{D1PreparedStatement, Result};
 
 use crate::context::Context;
 use crate::objects::call;
-use crate::{clock, log, totals};
+use crate::{clock, kits, log, totals};
 
 const DAY: Millis = 86_400_000;
 /// Rows that are deleted at once, and how often that is done a day, at most.
@@ -75,7 +75,7 @@ pub async fn run(context: &Context) {
     // A month's rows have to be there until it is closed.
     let needed_since = if closed.is_ok() { now } else { last_month.begins() - DAY };
     let forgotten = forget(context, now, needed_since).await;
-    match closed.and(forgotten) {
+    match closed.and(forgotten).and(kits::delete_expired(context, now).await) {
         Ok(()) => log::event("daily", &serde_json::json!({})),
         Err(error) => log::fault("the day's work isn't done", &error.to_string()),
     }

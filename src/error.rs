@@ -129,6 +129,15 @@ pub enum Error {
     CodeExpired,
     #[error("{0}")]
     InvalidRoster(#[from] RosterError),
+    #[error("This isn't a whole ZIP file, so nothing was kept. Send the kit again.")]
+    InvalidKit,
+    #[error(
+        "There is no kit at this address. Compare it with your card, letter by letter, or ask the \
+         operator for another card."
+    )]
+    KitUnknown,
+    #[error("This kit is no longer handed out. Ask the operator for a new card.")]
+    KitExpired,
     #[error("There is nothing at this address. Check the base URL and the path.")]
     NotFound,
     #[error("This tier isn't sold here. Choose one of {sold}, as in /upgrade?tier=tier1.")]
@@ -227,6 +236,7 @@ impl Error {
             | Self::UpgradeUnsupported
             | Self::HttpsRequired
             | Self::InvalidSignature
+            | Self::InvalidKit
             | Self::InvalidRoster(_) => 400,
             Self::MissingKey(_)
             | Self::InvalidKey
@@ -241,10 +251,11 @@ impl Error {
             Self::NotFound
             | Self::TierNotSold { .. }
             | Self::AlreadySubscribed
+            | Self::KitUnknown
             | Self::InvalidCode => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::SubscriptionRunning { .. } => 409,
-            Self::CodeUsed | Self::CodeExpired => 410,
+            Self::CodeUsed | Self::CodeExpired | Self::KitExpired => 410,
             Self::RequestTooLarge { .. } => 413,
             Self::RateLimitExceeded { .. }
             | Self::TooManyAttempts { .. }
@@ -296,7 +307,12 @@ impl Error {
             Self::CodeUsed => "code_used",
             Self::CodeExpired => "code_expired",
             Self::InvalidRoster(_) => "invalid_roster",
-            Self::NotFound | Self::TierNotSold { .. } | Self::AlreadySubscribed => "not_found",
+            Self::InvalidKit => "invalid_kit",
+            Self::KitExpired => "kit_expired",
+            Self::NotFound
+            | Self::TierNotSold { .. }
+            | Self::AlreadySubscribed
+            | Self::KitUnknown => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::RequestTooLarge { .. } => "request_too_large",
             Self::RateLimitExceeded { .. } => "rate_limit_exceeded",

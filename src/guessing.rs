@@ -18,6 +18,9 @@ const OPERATOR: u32 = 10;
 /// Wrong claim codes a minute, whoever they were for.
 const CLAIMS: u32 = 100;
 
+/// Wrong addresses of kits a minute.
+const KITS: u32 = 100;
+
 /// Lets a caller pass who has not proven to be the user, as often as the network may.
 ///
 /// # Errors
@@ -46,6 +49,15 @@ pub async fn wrong_claim(
 ) -> Result<(), Error> {
     let of_the_user = (Counter::claims_of(user_id), CLAIMS_OF_A_USER);
     count(incoming, context, vec![(Counter::claims(), CLAIMS), of_the_user]).await
+}
+
+/// Counts an address at which there is no kit.
+///
+/// # Errors
+/// [`Error::TooManyAttempts`].
+#[cfg(feature = "office")]
+pub async fn wrong_kit(incoming: &Incoming, context: &Context) -> Result<(), Error> {
+    count(incoming, context, vec![(Counter::kits(), KITS)]).await
 }
 
 /// The name of the network that a request came from.

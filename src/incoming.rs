@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::ops::RangeInclusive;
 
 use domain::clock::Millis;
+use domain::identifiers::UserId;
 use domain::path;
 use url::{Url, form_urlencoded};
 use web_sys::{Headers, Request};
@@ -32,6 +33,8 @@ pub struct Incoming {
     pub is_plain: bool,
     /// What an operator's action is about besides the user, for the record; its handler says.
     pub about: OnceCell<String>,
+    /// To whom it was done, where the path doesn't say.
+    pub whom: OnceCell<String>,
 }
 
 impl Incoming {
@@ -60,6 +63,7 @@ impl Incoming {
             path: parsed_path,
             is_plain,
             about: OnceCell::new(),
+            whom: OnceCell::new(),
             headers,
             request,
         }
@@ -128,6 +132,11 @@ impl Incoming {
     /// Notes what an operator's action is about.
     pub fn is_about(&self, text: &str) {
         let _ = self.about.set(text.to_owned());
+    }
+
+    /// Notes to whom an operator's action is done.
+    pub fn is_done_to(&self, user_id: &UserId) {
+        let _ = self.whom.set(user_id.to_string());
     }
 
     /// Milliseconds since it came.

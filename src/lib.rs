@@ -22,6 +22,8 @@ mod error;
 mod fault;
 mod guessing;
 mod incoming;
+#[cfg(feature = "office")]
+mod kits;
 mod log;
 mod objects;
 #[cfg(feature = "office")]

@@ -1,5 +1,6 @@
 //! The structured log: one JSON object a line, and no secret in it.
 
+use domain::kit::without_token;
 use domain::path::gateway_path;
 use serde::Serialize;
 use serde_json::json;
@@ -26,7 +27,7 @@ pub fn fault(what: &'static str, detail: &str) {
 }
 
 /// Writes the line of a request that was not admitted, or needed no admission. The query stays
-/// out of it: it may hold what its sender should not have put there.
+/// out of it: it may hold what its sender should not have put there. So does a kit's token.
 pub fn early(incoming: &Incoming, status: u16, error_code: Option<&str>) {
     #[derive(Serialize)]
     struct Early<'a> {
@@ -40,7 +41,8 @@ pub fn early(incoming: &Incoming, status: u16, error_code: Option<&str>) {
     // What is no path of ours may be anything, a key that was pasted into the wrong place too, and
     // so may be the USER_ID in a path.
     let is_ours = !matches!(error_code, Some("not_found" | "invalid_path" | "invalid_user_id"));
-    let path = gateway_path(&incoming.path).map_or(incoming.path.as_str(), |path| path.upstream);
+    let path =
+        gateway_path(&incoming.path).map_or(without_token(&incoming.path), |path| path.upstream);
     let line = Early {
         request_id: &incoming.request_id,
         method: &incoming.method,

@@ -145,6 +145,9 @@ async function serve(options) {
           d1Databases: Object.fromEntries(
             worker.databases.map(({ binding, database_id }) => [binding, database_id]),
           ),
+          r2Buckets: Object.fromEntries(
+            worker.buckets.map(({ binding, bucket_name }) => [binding, bucket_name]),
+          ),
           assets: {
             directory: worker.assets.directory,
             binding: worker.assets.binding,

@@ -12,7 +12,7 @@
 //! **Searched** are all lines that a gateway and its runtime wrote to stderr; every row of every
 //! table of its D1, as it was when the gateway was last stopped; every URL that it asked of an
 //! upstream; and of the answers that were read as a whole or byte by byte, every error, and on the
-//! gateway's own paths everything but what is there to hand out a secret: a 201, and the roster.
+//! gateway's own paths everything but what is there to hand out a secret: a 201, the roster, and a kit.
 //!
 //! **Not searched**: those answers; what `serve` prints for the operator, whose token is in it; what
 //! the upstream is sent in headers and bodies; what passes through from an upstream in a 2xx; what
@@ -201,6 +201,8 @@ impl Record {
         let is_own = !(path.is_empty() || path.starts_with("/v1") || path.starts_with("/u/"));
         if status == 201 || path == "/operator/api/roster" {
             self.note_body(body);
+        } else if status == 200 && path.starts_with("/kit/") {
+            // What it hands out is its owner's.
         } else if is_own || status >= 400 {
             self.answers.lock().unwrap().push(String::from_utf8_lossy(body).into_owned());
         }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::answer::{Answer, answer};
+use crate::kits::Kit;
 use crate::onboarding::mend;
 use crate::runner::Test;
 use crate::shared::Pair;
@@ -142,6 +143,8 @@ async fn full_person(pair: &Pair, name: &str) -> String {
         let chat = chat.header("x-gateway-key", &key).header("cf-connecting-ip", "192.0.2.77");
         answer(chat.header("x-project-id", format!("{name}-project"))).await.is(200);
     }
+    let kit = Kit::of(&user);
+    kit.put(gateway).await.is(201);
     let reason = json!({ "reason": format!("{name} asked for it") });
     let block = gateway.operator(Method::POST, &format!("{}/block", path_of(&user)));
     answer(block.json(&reason)).await.is(204);
@@ -149,7 +152,7 @@ async fn full_person(pair: &Pair, name: &str) -> String {
     gateway.ledger().settled(&user, 3).await;
     let in_d1 = || {
         let query = format!(
-            "select (select count(*) from operator_actions where user_id = '{user}') = 3
+            "select (select count(*) from operator_actions where user_id = '{user}') = 4
             and exists (select 1 from customers where user_id = '{user}')
             and exists (select 1 from notes where user_id = '{user}' and kind = 'refund')
             and exists (select 1 from users where user_id = '{user}' and tier = 'tier1'
@@ -174,10 +177,10 @@ async fn a_person_is_forgotten_everywhere() {
     assert_eq!(traces_but_one(gateway, &texts), [""; 0]);
     let gone = json!({ "on_roster": true, "keys": 2, "codes": 1, "first_key": false,
         "codex_tokens": true, "given_tier": null, "projects": 1, "in_flight": 0, "unsent": 0,
-        "requests": 3 });
+        "requests": 3, "kits": 1 });
     assert_eq!(report["forgotten"], gone);
     assert_eq!(report["kept"]["months"][0]["requests"], 3, "{report}");
-    assert_eq!(report["kept"]["actions"], 3, "{report}");
+    assert_eq!(report["kept"]["actions"], 4, "{report}");
     let customer = report["kept"]["customers"][0].as_str().unwrap().to_owned();
     assert!(customer.starts_with("cus_"));
     let tokens = report["kept"]["months"][0]["tokens"].as_i64().unwrap();
@@ -189,13 +192,13 @@ async fn a_person_is_forgotten_everywhere() {
     );
     assert_eq!(number(gateway, &kept), 1);
     let done = "select count(*) from operator_actions
-        where user_id is null and detail is null and action in ('forget', 'block', 'unblock')";
-    let recorded = || (number(gateway, done) == 3).then_some(());
+        where user_id is null and detail is null and action in ('forget', 'block', 'unblock', 'keep_kit')";
+    let recorded = || (number(gateway, done) == 4).then_some(());
     wait_for("the record of it", PATIENCE, recorded).await;
     // Somebody else is as before, and who comes under the name is new.
     assert_eq!(standing(gateway, &eve).await, before);
     assert_eq!(gateway.ledger().rows(&eve).len(), 3);
-    assert_eq!(gateway.ledger().actions(&eve).len(), 3);
+    assert_eq!(gateway.ledger().actions(&eve).len(), 4);
     no_trace(gateway, &texts).await;
     let anew = view(gateway, &ada).await;
     assert_eq!((&anew["keys"], &anew["tier"]), (&json!([]), &Value::Null));
@@ -390,6 +393,7 @@ async fn it_goes_on_after_a_kill_at_any_step() {
             answer(gateway.get(&user, "/v1/models")).await.is(200);
         }
         give(gateway, &user, "tier2").await;
+        Kit::of(&user).put(gateway).await.is(201);
         gateway.ledger().settled(&user, 2).await;
         let delete = gateway.operator(Method::DELETE, &path_of(&user));
         let delete = delete.header("x-fault", format!("slow-farewell-{step}"));

@@ -31,6 +31,7 @@ mod guesses;
 mod hostile;
 mod identity;
 mod kit;
+mod kits;
 mod leaving;
 mod ledger;
 mod limits;
@@ -118,6 +119,7 @@ fn main() -> ExitCode {
         codex::tests(),
         codex_sign_in::tests(),
         kit::tests(),
+        kits::tests(),
         codex_custody::tests(),
         measures::tests(),
         tiers::tests(),

@@ -49,6 +49,7 @@ async fn every_route_of_the_operators_is_described() {
         let path =
             route.pattern.replace(":user_id", "{user_id}").replace("keys/:id", "keys/{key_id}");
         let path = path.replace("projects/:id", "projects/{project}");
+        let path = path.replace("kits/:id", "kits/{token}");
         for method in route.methods.iter().filter(|method| *method != "HEAD") {
             routed.insert(format!("{method} {path}"));
         }

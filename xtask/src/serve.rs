@@ -36,7 +36,8 @@ pub struct Options {
     /// Send requests to this base URL without /v1 (default: an echo model started here)
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
-    /// Set a setting or a secret; with an empty value, unset it. May be given several times
+    /// Set a setting or a secret; with an empty value, unset it, or leave out a bucket. May be given several
+    /// times
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = settings::parse_variable)]
     variables: Vec<(String, String)>,
     /// Serve the build that is there
@@ -93,7 +94,10 @@ async fn serve(options: Options) -> Result<()> {
 }
 
 async fn serve_until_it_dies(options: Options) -> Result<()> {
-    let wrangler = Wrangler::read(workspace::root())?;
+    let mut wrangler = Wrangler::read(workspace::root())?;
+    // As on an account without R2.
+    let is_unset = |name: &str| options.variables.contains(&(name.to_owned(), String::new()));
+    wrangler.buckets.retain(|bucket| !is_unset(&bucket.binding));
     let state = std::path::absolute(&options.state)?;
     let _claim = claim(&state)?;
     ensure_free(options.port).await?;

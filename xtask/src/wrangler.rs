@@ -20,6 +20,8 @@ pub struct Wrangler {
     pub durable_objects: DurableObjects,
     #[serde(default, rename(deserialize = "d1_databases"))]
     pub databases: Vec<Database>,
+    #[serde(default, rename(deserialize = "r2_buckets"))]
+    pub buckets: Vec<Bucket>,
     #[serde(default)]
     pub triggers: Triggers,
     pub assets: Assets,
@@ -69,6 +71,13 @@ pub struct Database {
     pub binding: String,
     pub database_id: String,
     pub migrations_dir: PathBuf,
+}
+
+/// An R2 bucket.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Bucket {
+    pub binding: String,
+    pub bucket_name: String,
 }
 
 impl Wrangler {
@@ -127,6 +136,9 @@ mod tests {
             database_name = "gateway"
             database_id = "0000"
             migrations_dir = "migrations"
+            [[r2_buckets]]
+            binding = "KITS"
+            bucket_name = "gateway-kits"
             [assets]
             directory = "build-console"
             binding = "CONSOLE"
@@ -142,6 +154,7 @@ mod tests {
         assert_eq!(wrangler.compatibility_flags, ["enable_request_signal"]);
         assert_eq!(wrangler.durable_objects.bindings[0].class_name, "UserSession");
         assert_eq!(wrangler.databases[0].migrations_dir.to_str(), Some("migrations"));
+        assert_eq!(wrangler.buckets[0].bucket_name, "gateway-kits");
         assert_eq!(wrangler.assets.binding, "CONSOLE");
     }
 

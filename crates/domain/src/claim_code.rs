@@ -1,8 +1,8 @@
 //! Claim codes: `ABCD-EFGH`, which a person types once to get a gateway key.
 //!
-//! A code is 40 random bits in the 32 symbols of Crockford's base 32, none of which is easily taken
-//! for another. What is kept is its fingerprint together with the USER_ID, so that a code means
-//! something for one user alone. Only who holds a code that fits hears more than "invalid".
+//! A code is 40 random bits, in symbols that people copy without mistakes. What is kept is its
+//! fingerprint together with the USER_ID, so that a code means something for one user alone. Only who
+//! holds a code that fits hears more than "invalid".
 
 use std::ops::RangeInclusive;
 
@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Millis;
 use crate::fingerprint::Fingerprint;
 use crate::identifiers::UserId;
+use crate::symbols::Symbols;
 
-const SYMBOLS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const LENGTH: usize = 8;
 
 /// For how long a code is good where nothing else is said: 30 days, in seconds.
@@ -28,30 +28,19 @@ const DEADLY_GUESSES: u32 = 50;
 const MOST_CODES: usize = 10;
 
 /// A code as a person reads and writes it: a secret, so it has no `Debug` and isn't serialised.
-pub struct ClaimCode([u8; LENGTH]);
+pub struct ClaimCode(Symbols<LENGTH>);
 
 impl ClaimCode {
-    /// Makes the code of 40 random bits: each symbol has five of them.
+    /// Makes the code of 40 random bits.
     #[must_use]
     pub fn mint(random: [u8; 5]) -> Self {
-        let bits = random.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
-        let symbol = |place: usize| {
-            let digit = usize::try_from(bits >> (5 * (LENGTH - 1 - place)) & 31).unwrap_or(0);
-            SYMBOLS.get(digit).copied().unwrap_or(b'0')
-        };
-        Self(std::array::from_fn(symbol))
+        Self(Symbols::mint(&random))
     }
 
-    /// Reads what a person typed: in any case, with blanks and dashes anywhere or nowhere, and with
-    /// the letters I, L and O for the digits that they look like. `None` where it can't be a code.
+    /// Reads what a person typed, forgivingly. `None` where it can't be a code.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let mut symbols = text.chars().filter(|letter| !is_filler(*letter)).map(read_symbol);
-        let mut code = [0; LENGTH];
-        for place in &mut code {
-            *place = symbols.next()??;
-        }
-        symbols.next().is_none().then_some(Self(code))
+        Symbols::parse(text).map(Self)
     }
 
     /// What is kept of the code, for one user: the parts are length-prefixed, so that no two pairs
@@ -59,35 +48,15 @@ impl ClaimCode {
     #[must_use]
     pub fn fingerprint(&self, user_id: &UserId) -> Fingerprint {
         let user_id = user_id.as_str();
-        let (length, canonical) = (user_id.len(), self.canonical());
+        let (length, canonical) = (user_id.len(), self.0.canonical());
         Fingerprint::of(&format!("{length}:{user_id}{LENGTH}:{canonical}"))
     }
 
     /// The code as a person gets it: `ABCD-EFGH`.
     #[must_use]
     pub fn expose(&self) -> String {
-        let canonical = self.canonical();
-        let (left, right) = canonical.split_at(LENGTH / 2);
-        format!("{left}-{right}")
+        self.0.grouped()
     }
-
-    fn canonical(&self) -> String {
-        self.0.iter().map(|symbol| char::from(*symbol)).collect()
-    }
-}
-
-/// What a keyboard may put between the symbols: blanks, and dashes of any length.
-fn is_filler(letter: char) -> bool {
-    letter.is_whitespace() || matches!(letter, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}')
-}
-
-fn read_symbol(letter: char) -> Option<u8> {
-    let symbol = match letter.to_ascii_uppercase() {
-        'I' | 'L' => '1',
-        'O' => '0',
-        other => other,
-    };
-    SYMBOLS.iter().copied().find(|known| char::from(*known) == symbol)
 }
 
 /// What an object keeps of a code.

@@ -19,15 +19,15 @@ pub enum Step {
     Wanted,
     /// The user's object has dropped all, and the USER_ID is closed.
     Closed,
-    /// The Stripe customers don't know whose they are, and what D1 holds has been counted.
+    /// The Stripe customers don't know whose they are, and what D1 and R2 hold has been counted.
     Told,
-    /// D1 has nothing more.
+    /// D1 and R2 have nothing more.
     Swept,
     /// The USER_ID is as new. What was on its way to D1 meanwhile is looked for once more.
     Done,
 }
 
-/// What D1 held of a person, as it was counted before it was deleted.
+/// What D1 and R2 held of a person, as it was counted before it was deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {
     /// Requests: rows, each by its count.
@@ -38,6 +38,9 @@ pub struct Counted {
     pub actions: u64,
     /// Whether there was a row of the user.
     pub is_listed: bool,
+    /// Kits.
+    #[serde(default)]
+    pub kits: u64,
 }
 
 /// All that is known of one leaving; stored as it is, and gone a minute after it is done.
@@ -47,13 +50,13 @@ pub struct Leaving {
     pub user_id: UserId,
     /// The operator's request.
     pub request_id: String,
-    /// When it was wanted; once D1 has nothing more, when that was.
+    /// When it was wanted; once D1 and R2 have nothing more, when that was.
     pub at: Millis,
     /// How far it is.
     pub step: Step,
     /// What the user's object had, once it is closed.
     pub farewell: Farewell,
-    /// What D1 had, once it was counted.
+    /// What D1 and R2 had, once it was counted.
     pub counted: Counted,
     /// The Stripe customers that were told.
     pub customers: Vec<String>,
@@ -90,17 +93,17 @@ impl Leaving {
         let Self { user_id, farewell, counted, .. } = self;
         let done = !self.is_under_way();
         let Farewell { held, .. } = farewell;
-        let Counted { requests, months, actions, is_listed } = counted.clone();
+        let Counted { requests, months, actions, is_listed, kits } = counted.clone();
         let customers = self.customers.clone();
         let is_anything = *held != Held::default()
-            || requests + actions > 0
+            || requests + actions + kits > 0
             || is_listed
             || !(months.is_empty() && customers.is_empty());
         Report {
             user_id: user_id.clone(),
             done,
             message: message(user_id, done, is_anything),
-            forgotten: (self.step > Step::Wanted).then_some(Gone { held: *held, requests }),
+            forgotten: (self.step > Step::Wanted).then_some(Gone { held: *held, requests, kits }),
             kept: (self.step > Step::Closed).then_some(Kept { months, customers, actions }),
             pending: self.pending(),
             still_to_do: self.still_to_do(),
@@ -110,8 +113,11 @@ impl Leaving {
     fn pending(&self) -> Vec<&'static str> {
         let steps = [
             (Step::Closed, "The user's object drops all that it holds, and closes the USER_ID."),
-            (Step::Told, "Stripe's customers forget whose they are, and D1's rows are counted."),
-            (Step::Swept, "D1 forgets."),
+            (
+                Step::Told,
+                "Stripe's customers forget whose they are, and what D1 and R2 have is counted.",
+            ),
+            (Step::Swept, "D1 and R2 forget."),
             (Step::Done, "The USER_ID is free again."),
         ];
         let pending = steps.into_iter().filter(|(step, _)| *step > self.step);
@@ -184,6 +190,8 @@ pub struct Gone {
     pub held: Held,
     /// In D1: requests.
     pub requests: u64,
+    /// In R2: kits.
+    pub kits: u64,
 }
 
 /// What stays: amounts, and what leads to those that Stripe has.
@@ -244,8 +252,10 @@ mod tests {
 
     #[test]
     fn the_stored_format_is_pinned() {
-        let literal = r#"{"user_id":"ada","request_id":"req_1","at":5,"step":"wanted","farewell":{"outbox":"","customers":[],"paying":[],"months":[],"held":{"on_roster":false,"keys":0,"codes":0,"first_key":false,"codex_tokens":false,"given_tier":null,"projects":0,"in_flight":0,"unsent":0}},"counted":{"requests":0,"months":[],"actions":0,"is_listed":false},"customers":[],"paying":[]}"#;
+        let literal = r#"{"user_id":"ada","request_id":"req_1","at":5,"step":"wanted","farewell":{"outbox":"","customers":[],"paying":[],"months":[],"held":{"on_roster":false,"keys":0,"codes":0,"first_key":false,"codex_tokens":false,"given_tier":null,"projects":0,"in_flight":0,"unsent":0}},"counted":{"requests":0,"months":[],"actions":0,"is_listed":false,"kits":0},"customers":[],"paying":[]}"#;
         assert_eq!(serde_json::to_string(&leaving()).unwrap(), literal);
         assert_eq!(serde_json::from_str::<Leaving>(literal).unwrap(), leaving());
+        let from_before_kits = literal.replace(r#","kits":0"#, "");
+        assert_eq!(serde_json::from_str::<Leaving>(&from_before_kits).unwrap(), leaving());
     }
 }

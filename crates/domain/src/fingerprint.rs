@@ -18,6 +18,12 @@ impl Fingerprint {
         Self(hex(&Sha256::digest(credential.as_bytes())))
     }
 
+    /// All of its hex digits.
+    #[must_use]
+    pub fn hex(&self) -> &str {
+        &self.0
+    }
+
     /// Its first eight hex digits: the id by which an operator names it.
     #[must_use]
     pub fn id(&self) -> &str {

@@ -31,6 +31,12 @@ impl Counter {
         Self("operator".to_owned())
     }
 
+    /// Wrong addresses of kits.
+    #[must_use]
+    pub fn kits() -> Self {
+        Self("kits".to_owned())
+    }
+
     /// Wrong claim codes, whoever they were for.
     #[must_use]
     pub fn claims() -> Self {

@@ -19,9 +19,19 @@ pub fn cell(json: &str) -> Cow<'_, str> {
     }
 }
 
+/// What a formula may begin with.
+const FORMULAS: [char; 7] = ['=', '+', '-', '@', '\t', '\r', '\n'];
+
 /// A text that a spreadsheet would take for a formula gets an apostrophe before it.
 fn defused(text: String) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { format!("'{text}") } else { text }
+    if text.starts_with(FORMULAS) { format!("'{text}") } else { text }
+}
+
+/// The text that a cell was before it was defused.
+#[must_use]
+pub fn plain(cell: &str) -> String {
+    let text = cell.strip_prefix('\'').filter(|text| text.starts_with(FORMULAS));
+    text.unwrap_or(cell).to_owned()
 }
 
 /// A row, with its line's end.
@@ -53,7 +63,10 @@ mod tests {
             (r#""gpt-4o""#, "gpt-4o"),
         ] {
             assert_eq!(cell(json), text);
+            let before: String = serde_json::from_str(json).unwrap_or_else(|_| text.to_owned());
+            assert_eq!(plain(text), before);
         }
+        assert_eq!(plain("'tis"), "'tis");
     }
 
     proptest! {

@@ -1,8 +1,8 @@
 //! One leaving: the object that sees to it that a person is forgotten everywhere.
 //!
 //! What is wanted is written before anything is done. The alarm does it, step by step, writes down how
-//! far it is, and goes on there whatever dies in between. A minute after the end, D1 is looked through
-//! once more for what was on its way there, and the object is empty again.
+//! far it is, and goes on there whatever dies in between. A minute after the end, D1 and R2 are looked
+//! through once more for what was on its way there, and the object is empty again.
 
 mod records;
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use domain::alerts::Notice;
 use domain::clock::Millis;
-use domain::farewell::{Leaving, Step};
+use domain::farewell::{Counted, Leaving, Step};
 use domain::identifiers::UserId;
 use domain::session::farewell::{Forget, Reopen};
 use futures::FutureExt;
@@ -27,7 +27,7 @@ use super::customer::{ForgetUser, NOBODY};
 use super::document::Document;
 use super::{actions, alerts, call, encode, wake_in};
 use crate::context::Context;
-use crate::{clock, fault, log};
+use crate::{clock, fault, kits, log};
 
 /// How long the operator waits for the end before hearing how far it is.
 const PATIENCE: Millis = 8_000;
@@ -159,7 +159,8 @@ impl Farewell {
             }
             Step::Closed => {
                 let (customers, paying) = self.tell_customers(&leaving).await?;
-                let counted = records.count(&leaving.farewell).await?;
+                let kits = kits::of(&self.context, &leaving.user_id).await?.len() as u64;
+                let counted = Counted { kits, ..records.count(&leaving.farewell).await? };
                 (leaving.customers, leaving.paying, leaving.counted) = (customers, paying, counted);
                 leaving.step = Step::Told;
             }
@@ -167,6 +168,7 @@ impl Farewell {
                 let unname = Unname { user_id: user_id.to_owned() };
                 call(&self.context, actions::NAME, unname).await.map_err(unreachable)?;
                 records.sweep(&leaving.farewell.outbox).await?;
+                kits::delete_of(&self.context, &leaving.user_id, Millis::MAX).await?;
                 // Written before the USER_ID is free: what is of a later moment is somebody else's.
                 (leaving.at, leaving.step) = (clock::reading(), Step::Swept);
             }
@@ -203,6 +205,7 @@ impl Farewell {
         let Leaving { user_id, request_id, at, .. } = leaving;
         let records = Records { context: &self.context, user_id: user_id.as_str() };
         records.sweep_late(at).await?;
+        kits::delete_of(&self.context, &user_id, at).await?;
         // Another may have begun meanwhile.
         if self.read()?.is_none_or(|now| now.request_id != request_id) {
             return Ok(());

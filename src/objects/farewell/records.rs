@@ -122,7 +122,7 @@ impl Records<'_> {
         let Counts { requests, actions, listed, months } =
             rows.into_iter().next().ok_or("D1 gave no row")?;
         let months: Vec<Usage> = serde_json::from_str(&months)?;
-        Ok(Counted { requests, months, actions, is_listed: listed != 0 })
+        Ok(Counted { requests, months, actions, is_listed: listed != 0, kits: 0 })
     }
 
     /// Takes all of it away. Done again, it finds nothing.

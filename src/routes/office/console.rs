@@ -1,5 +1,6 @@
 //! `/operator`: the console, a page of static files (`console/`, built into `build-console/`).
 
+use domain::kit::page;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -31,8 +32,11 @@ const HEADERS: [(&str, &str); 4] = [
 ];
 
 /// What a browser may do with an answer of this path. Answers of upstreams are never pages of this
-/// origin; the console is the only one.
+/// origin; the console is one, and what is said at a kit's address.
 pub fn policy(path: &str) -> &'static str {
+    if path.starts_with("/kit/") {
+        return page::POLICY;
+    }
     let is_console = matches!(path, "/operator" | "/operator/");
     if is_console || path.starts_with("/operator/assets/") { POLICY } else { "sandbox" }
 }

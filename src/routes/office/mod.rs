@@ -6,6 +6,7 @@ mod codes;
 mod console;
 mod export;
 mod farewell;
+mod kits;
 mod me;
 mod metrics;
 mod onboarding_codex;
@@ -74,6 +75,9 @@ pub enum Task {
     RemoveProject,
     Assign,
     ImportRoster,
+    HandOutKit,
+    KeepKit,
+    WithdrawKit,
 }
 
 impl Task {
@@ -95,6 +99,8 @@ impl Task {
             Self::RemoveProject => "remove_project",
             Self::Assign => "assign_upstream",
             Self::ImportRoster => "import_roster",
+            Self::KeepKit => "keep_kit",
+            Self::WithdrawKit => "withdraw_kit",
             _ => return None,
         })
     }
@@ -123,6 +129,7 @@ pub const ROUTES: &[Route] = &[
     row(GET, "/onboarding/codex/device/:id", Access::User, Task::TellSignIn),
     row(GET, "/upgrade", Access::User, Task::Upgrade),
     row(POST, "/webhook/stripe", Access::Open, Task::HearStripe),
+    row(GET, "/kit/:id", Access::Open, Task::HandOutKit),
     row(GET, "/operator", Access::Open, Task::ShowConsole),
     row(GET, "/operator/", Access::Open, Task::ShowConsole),
     row(GET, "/operator/assets/:id", Access::Open, Task::ShowConsoleFile),
@@ -153,6 +160,8 @@ pub const ROUTES: &[Route] = &[
     row(DELETE, "/operator/api/users/:user_id/projects/:id", Access::Operator, Task::RemoveProject),
     row(PUT, "/operator/api/users/:user_id/upstream", Access::Operator, Task::Assign),
     row(POST, "/operator/api/roster", Access::Operator, Task::ImportRoster),
+    row(PUT, "/operator/api/kits/:id", Access::Operator, Task::KeepKit),
+    row(DELETE, "/operator/api/kits/:id", Access::Operator, Task::WithdrawKit),
 ];
 
 /// Finds out who the operator is, where a row is the operator's.
@@ -180,7 +189,8 @@ pub async fn handle(
         let operator = operator.name.clone();
         // Of whom nothing is to be left, the record says nothing either.
         let is_forgotten = matches!(task, Task::ForgetUser);
-        let user_id = if is_forgotten { "" } else { named.user_id }.to_ascii_lowercase();
+        let whom = incoming.whom.get().map_or(named.user_id, String::as_str);
+        let user_id = if is_forgotten { "" } else { whom }.to_ascii_lowercase();
         operator_actions::record(incoming, context, Action { operator, what, user_id }).await;
     }
     response
@@ -237,5 +247,8 @@ async fn respond(
         Task::RemoveProject => operator::remove_project(incoming, context, user_id, id).await,
         Task::Assign => operator::assign(incoming, context, user_id).await,
         Task::ImportRoster => roster::import(incoming, context).await,
+        Task::HandOutKit => kits::hand_out(incoming, context, id).await,
+        Task::KeepKit => kits::keep(incoming, context, id).await,
+        Task::WithdrawKit => kits::withdraw(incoming, context, id).await,
     }
 }

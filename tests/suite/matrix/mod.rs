@@ -18,6 +18,7 @@ use self::people::{CHANGING, People, Shows};
 pub use self::table::routes;
 use self::table::{CREDENTIALS, Combination, OPERATOR, Table};
 use crate::answer::{Answer, answer};
+use crate::kits::{Kit, ZIP};
 use crate::runner::Test;
 use crate::{shared, tests};
 
@@ -216,6 +217,13 @@ impl Question<'_> {
             path = path.replace("{project}", "default");
         }
         path = path.replace("{id}", self.people.sign_in_of(caller));
+        if path.contains("{token}") {
+            let kit = Kit::of(&user);
+            if special != "another address" && method != "PUT" {
+                kit.put(gateway).await.is(201);
+            }
+            path = path.replace("{token}", &kit.token);
+        }
         if plain == "GET /upgrade?tier=tier1" && !special.is_empty() {
             path = link(gateway, &user, special).await;
         }
@@ -232,6 +240,7 @@ impl Question<'_> {
             "POST /operator/api/notes/resolve" => {
                 request.json(&json!({ "customer_id": "", "kind": "", "subject": "" }))
             }
+            "PUT /operator/api/kits/{token}" => request.body(ZIP),
             "POST /operator/session" => request.json(&sign_in(gateway, special)),
             "POST /operator/api/roster" => {
                 let person = format!("name,email\n{user},{user}@example.com\n");
