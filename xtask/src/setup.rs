@@ -5,6 +5,7 @@
 
 mod build_tools;
 mod chromium;
+mod kit_tools;
 mod node_packages;
 mod python;
 mod wasm_toolchain;
@@ -45,7 +46,8 @@ pub fn for_build(progress: &Progress) -> Result<WasmToolchain> {
     install(progress, || Ok(()))
 }
 
-/// What the suite needs beyond that: the Python client, a browser, and packages that only tests use.
+/// What the suite needs beyond that: the Python client, a browser, what opens kits, and packages that
+/// only tests use.
 ///
 /// # Errors
 /// When a step fails.
@@ -53,7 +55,8 @@ pub fn for_tests(progress: &Progress) -> Result<WasmToolchain> {
     install(progress, || {
         node_packages::install_for_tests(progress)?;
         python::install(progress)?;
-        chromium::install(progress)
+        chromium::install(progress)?;
+        kit_tools::install(progress)
     })
 }
 

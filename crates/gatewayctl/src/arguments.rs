@@ -2,12 +2,15 @@
 
 #![allow(clippy::doc_markdown, reason = "these are what `--help` prints, to people")]
 
+mod kit;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use domain::identifiers::UserId;
 
+pub use self::kit::Kit;
 use crate::moments::parse_span;
 
 /// See everybody at an organized-gateway, and mend what is wrong.
@@ -83,6 +86,11 @@ pub enum Command {
         #[command(subcommand)]
         command: Roster,
     },
+    /// Make a kit for everybody on a list: a ZIP each, and cards to print that lead to them
+    ///
+    /// Everybody gets a USER_ID and a code as with `roster import`. What is written can be run again: codes
+    /// and addresses stay as they are, and what broke off goes on.
+    Kit(Kit),
     /// Save the rows of requests for a spreadsheet or a program, or who was most active
     ///
     /// With --active, a line a person, the most active first, with a link at which that person can buy a
@@ -493,6 +501,8 @@ mod tests {
             &["export", "--active", "--days", "7", "--from", "2026-11-21"],
             &["export", "--active", "--user", "ada"],
             &["roster", "import"],
+            &["kit"],
+            &["kit", "--roster", "people.csv", "--expires", "30d"],
         ] {
             let words = ["gatewayctl"].iter().chain(words);
             assert!(Arguments::try_parse_from(words.clone()).is_err(), "{words:?}");

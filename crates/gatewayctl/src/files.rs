@@ -12,9 +12,9 @@ pub fn folder_of(path: &Path) -> &Path {
 ///
 /// # Errors
 /// Where the disk refuses.
-pub fn write_privately(path: &Path, text: &str) -> io::Result<()> {
+pub fn write_privately(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(folder_of(path))?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(content.as_ref())?;
     persist(file, path)
 }
 

@@ -62,6 +62,7 @@ fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
         Command::Export(options) if options.active => {
             commands::active::run(&client, &options, output)
         }
+        Command::Kit(options) => commands::kit::run(&client, &options, output),
         Command::Export(options) => commands::export::run(&client, &options, output),
         Command::Notes { command, all } => {
             commands::records::notes(&client, command.as_ref(), all, output)

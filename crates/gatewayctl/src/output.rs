@@ -90,6 +90,52 @@ impl Output {
     }
 }
 
+/// How far something is: one line on a terminal, written anew each time; nothing elsewhere.
+pub struct Progress {
+    what: &'static str,
+    done: usize,
+    total: usize,
+    is_shown: bool,
+}
+
+impl Progress {
+    /// At the beginning of so many steps.
+    pub fn new(output: Output, what: &'static str, total: usize) -> Self {
+        let is_shown = !output.is_json && io::stderr().is_terminal();
+        let progress = Self { what, done: 0, total, is_shown };
+        progress.show();
+        progress
+    }
+
+    /// One step further.
+    pub fn advance(&mut self) {
+        self.done += 1;
+        self.show();
+    }
+
+    /// How many steps were done.
+    pub fn done(&self) -> usize {
+        self.done
+    }
+
+    fn show(&self) {
+        if self.is_shown {
+            let Self { what, done, total, .. } = self;
+            // Where nobody sees it, nothing is lost.
+            let _ = write!(io::stderr(), "\r\x1b[K  {done} of {total} {what}");
+        }
+    }
+}
+
+/// What it showed is gone when something else is printed.
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.is_shown {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
 /// What programs get: one line of JSON.
 ///
 /// # Errors

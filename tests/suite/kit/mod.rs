@@ -48,7 +48,7 @@ async fn hosted() -> &'static Pair {
 }
 
 /// Settings with which a gateway hosts.
-fn hosting(options: Options) -> Options {
+pub fn hosting(options: Options) -> Options {
     options
         .var("UPSTREAM_AUTH", "token")
         .var("USER_BINDING", "key")
@@ -69,7 +69,7 @@ fn sources() -> PathBuf {
 }
 
 /// A kit as somebody unzipped it.
-struct Kit {
+pub struct Kit {
     folder: PathBuf,
     shell: PathBuf,
     environment: BTreeMap<String, String>,
@@ -79,7 +79,7 @@ struct Kit {
 
 /// How a script ended, and what it said.
 #[derive(Debug)]
-struct Ended {
+pub struct Ended {
     code: Option<i32>,
     said: String,
     complained: String,
@@ -94,10 +94,23 @@ impl Kit {
 
     /// Unzipped into a folder of this name.
     fn unzip_as(name: &str) -> Self {
+        Self::placed(name, |folder| copy(&sources(), folder))
+    }
+
+    /// Unzipped from a file out of which comes a folder of this name.
+    pub fn unzipped(zip: &Path, name: &str) -> Self {
+        Self::placed(name, |folder| {
+            let mut unzip = std::process::Command::new("unzip");
+            unzip.arg("-q").arg(zip).arg("-d").arg(folder.parent().unwrap());
+            assert!(unzip.status().expect("no unzip: `cargo xtask test` installs it").success());
+        })
+    }
+
+    fn placed(name: &str, place: impl FnOnce(&Path)) -> Self {
         let parent = tempfile::tempdir().unwrap();
         std::fs::set_permissions(parent.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let folder = parent.path().join(name);
-        copy(&sources(), &folder);
+        place(&folder);
         // An older bash, such as that of macOS, where there is one.
         let shell = std::env::var_os("KIT_BASH").map_or_else(|| "bash".into(), PathBuf::from);
         let path = std::env::var("PATH").unwrap_or_default();
@@ -135,7 +148,7 @@ impl Kit {
     }
 
     /// What `.env` says of a setting now.
-    fn setting(&self, name: &str) -> String {
+    pub fn setting(&self, name: &str) -> String {
         let env = self.env();
         let value = env.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
         let value = value.unwrap_or_else(|| panic!("no {name} in {env}")).to_owned();
@@ -163,7 +176,7 @@ impl Kit {
         finish(self.command(script, arguments).spawn().unwrap(), began).await
     }
 
-    async fn setup(&self) -> Ended {
+    pub async fn setup(&self) -> Ended {
         self.run("setup.sh", &[]).await
     }
 
@@ -186,7 +199,7 @@ async fn finish(child: Child, began: std::time::Instant) -> Ended {
 
 impl Ended {
     #[track_caller]
-    fn is_ready(&self) {
+    pub fn is_ready(&self) {
         assert_eq!(self.code, Some(0), "{self:?}");
         assert!(self.said.contains("\nAgent ready.\n"), "{self:?}");
         assert_eq!(self.complained, "", "{self:?}");
@@ -194,7 +207,7 @@ impl Ended {
 
     /// Asserts one plain sentence or two about what is wrong, on one line.
     #[track_caller]
-    fn fails(&self, code: i32, words: &str) {
+    pub fn fails(&self, code: i32, words: &str) {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert!(self.complained.contains(words), "{words}: {self:?}");
         assert_eq!(self.complained.trim_end().lines().count(), 1, "{self:?}");
@@ -204,7 +217,7 @@ impl Ended {
 
     /// Asserts that none of these is to be read anywhere.
     #[track_caller]
-    fn tells_none_of(&self, secrets: &[&str]) {
+    pub fn tells_none_of(&self, secrets: &[&str]) {
         for secret in secrets {
             assert!(secret.len() > 8, "a secret");
             assert!(!format!("{}{}", self.said, self.complained).contains(secret), "it was told");

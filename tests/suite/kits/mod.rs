@@ -1,6 +1,10 @@
-//! Kits at the gateway, which keeps them for a while and hands them out.
+//! Kits: at the gateway, which keeps them for a while and hands them out; and as `gatewayctl kit` makes
+//! them, from a list of people to an agent that is ready.
 
+mod browser;
+mod command;
 mod gateway;
+mod roster;
 
 use std::time::Duration;
 
@@ -12,7 +16,7 @@ use crate::answer::{Answer, answer};
 use crate::runner::Test;
 
 pub fn tests() -> Vec<Test> {
-    gateway::tests()
+    [gateway::tests(), command::tests(), roster::tests()].into_iter().flatten().collect()
 }
 
 /// A ZIP with a file of no bytes, whose name is `a`.

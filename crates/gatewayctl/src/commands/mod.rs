@@ -2,6 +2,7 @@
 
 pub mod active;
 pub mod export;
+pub mod kit;
 pub mod records;
 pub mod roster;
 pub mod session;

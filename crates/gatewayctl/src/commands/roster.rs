@@ -30,19 +30,7 @@ pub fn import(client: &Client, command: Roster, output: Output) -> Result<(), Fa
     if reissue {
         confirm("Codes that nobody has used will be void.", sure.yes)?;
     }
-    let reissue = if reissue { "true" } else { "" };
-    let question = Question {
-        method: Method::POST,
-        path: &["operator", "api", "roster"],
-        query: &[("reissue", reissue)],
-        body: Some(("text/csv", list)),
-    };
-    let answer: Value = client.json(&question)?;
-    let seats: Vec<Seat> = match read(&answer) {
-        Ok(seats) => seats,
-        // Whatever it is, the codes are in it, and nowhere else.
-        Err(failure) => return print_json(&answer).and(Err(failure)),
-    };
+    let (answer, seats) = send(client, list, reissue)?;
     let is_kept = kept_in.as_deref().map(|path| write(path, &seats));
     let show = if output.is_json {
         print_json(&answer)
@@ -64,6 +52,25 @@ pub fn import(client: &Client, command: Roster, output: Output) -> Result<(), Fa
     show.and(is_kept.unwrap_or(Ok(())))
 }
 
+/// Has the gateway seat everybody on a list: its answer, as it came and as it is read.
+///
+/// # Errors
+/// What the gateway refuses. An answer that isn't understood is printed.
+pub fn send(client: &Client, list: Vec<u8>, reissue: bool) -> Result<(Value, Vec<Seat>), Failure> {
+    let question = Question {
+        method: Method::POST,
+        path: &["operator", "api", "roster"],
+        query: &[("reissue", if reissue { "true" } else { "" })],
+        body: Some(("text/csv", list)),
+    };
+    let answer: Value = client.json(&question)?;
+    match read(&answer) {
+        Ok(seats) => Ok((answer, seats)),
+        // Whatever it is, the codes are in it, and nowhere else.
+        Err(failure) => print_json(&answer).and(Err(failure)),
+    }
+}
+
 fn check_free(path: &Path, force: bool) -> Result<(), Failure> {
     if path.exists() && !force {
         let message = format!("{} is there already, perhaps with codes in it.", path.display());
@@ -75,7 +82,11 @@ fn check_free(path: &Path, force: bool) -> Result<(), Failure> {
         .map_err(|error| Failure::file(folder, "written to", &error))
 }
 
-fn read_list(file: &Path) -> Result<Vec<u8>, Failure> {
+/// Reads a list from a file, or from the standard input where that is `-`.
+///
+/// # Errors
+/// Where it can't be read.
+pub fn read_list(file: &Path) -> Result<Vec<u8>, Failure> {
     let mut list = Vec::new();
     let outcome = if file == Path::new("-") {
         std::io::stdin().read_to_end(&mut list).map(drop)
@@ -86,7 +97,11 @@ fn read_list(file: &Path) -> Result<Vec<u8>, Failure> {
     Ok(list)
 }
 
-fn show(seats: &[Seat], output: Output) -> Result<(), Failure> {
+/// Shows who has which code.
+///
+/// # Errors
+/// Where it can't be written.
+pub fn show(seats: &[Seat], output: Output) -> Result<(), Failure> {
     let rows = seats.iter().map(|seat| {
         vec![
             cell(&seat.user_id),
