@@ -1,5 +1,6 @@
 //! Kits in R2: an object for each, named by the fingerprint of its token, with whose it is and until
-//! when it is handed out beside it. Where there is no bucket, there are no kits.
+//! when it is handed out beside it. A person's are found by looking through all that there are: those of
+//! a month or two, for kits expire. Where there is no bucket, there are no kits.
 
 use std::collections::HashMap;
 

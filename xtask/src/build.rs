@@ -152,6 +152,7 @@ fn inputs() -> Result<String> {
         "src",
         "crates/domain/src",
         "crates/domain/Cargo.toml",
+        "docs/operator-api.yaml",
         "Cargo.toml",
         "Cargo.lock",
         "package-lock.json",
