@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::session::view::View;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The room at a glance.
 #[derive(Clone, Debug, Deserialize)]
@@ -216,7 +216,7 @@ pub struct Action {
 }
 
 /// A person's place on a roster.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Seat {
     /// Who.
     pub user_id: String,

@@ -9,6 +9,7 @@
 )]
 
 mod certificates;
+mod kits;
 mod refusals;
 mod server;
 mod usage;

@@ -66,11 +66,14 @@ impl Kit {
         Self { user_id: None, name, email, code: None, token, expires_at }
     }
 
-    /// Keeps the address that it had before, and the code where no newer one is known.
+    /// Keeps the address that it had before, and the code where no newer one is known; with a newer one,
+    /// what is at the address is another kit.
     fn go_on_from(&mut self, before: &Self) {
         let Self { token, code, expires_at, .. } = before.clone();
-        self.code = self.code.take().or(code);
-        (self.token, self.expires_at) = (token, expires_at);
+        self.token = token;
+        if self.code.is_none() || self.code == code {
+            (self.code, self.expires_at) = (code, expires_at);
+        }
     }
 
     fn read(line: &Line) -> Option<Self> {
@@ -240,6 +243,13 @@ mod tests {
         );
         later.write().unwrap();
         assert_eq!((rows(&later).len(), &rows(&later)[1..]), (4, &written[..]));
+
+        // Somebody new under an old USER_ID: what is at the address isn't this kit.
+        let mut anew = read();
+        anew.take_up(vec![person("Bob", Some("0000-0007"))], false, tokens(31));
+        let bob = &anew.kits[0];
+        assert_eq!((bob.code.as_deref(), &bob.expires_at), (Some("0000-0007"), &None));
+        assert!(bob.url(BASE).ends_with("0000-0000-0002"));
 
         let mut renewed = read();
         renewed.take_up(vec![person("Ada", Some("0000-0009"))], true, tokens(1));

@@ -81,7 +81,8 @@ pub fn run(client: &Client, options: &arguments::Kit, output: Output) -> Result<
         // The codes are nowhere else.
         let seats: Vec<Seat> = people.into_iter().map(Seat::from).collect();
         let failure = failure.next("The codes are shown instead. Copy them now.");
-        return roster::show(&seats, output).and(Err(failure));
+        let shown = if output.is_json { print_json(&seats) } else { roster::show(&seats, output) };
+        return shown.and(Err(failure));
     }
     let kits = manifest.current(count);
     check_codes(&kits, &manifest)?;

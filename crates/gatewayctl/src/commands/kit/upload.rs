@@ -86,7 +86,7 @@ fn send(client: &Client, load: Load<'_>, kit: &Kit) -> Result<String, Failure> {
     };
     for attempt in 1..ATTEMPTS {
         match client.json::<Kept>(&question) {
-            Err(Failure { kind: Kind::Busy, .. }) => {
+            Err(Failure { kind: Kind::Busy | Kind::Unreachable, .. }) => {
                 std::thread::sleep(Duration::from_secs(1 << attempt));
             }
             result => return result.map(|kept| kept.expires_at),
