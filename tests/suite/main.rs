@@ -16,6 +16,7 @@ mod answer;
 mod binding;
 mod bodies;
 mod burst;
+mod capacity;
 mod clients;
 mod codex;
 mod codex_custody;
@@ -127,6 +128,7 @@ fn main() -> ExitCode {
         room::tests(),
         ctl::tests(),
         ctl_terminal::tests(),
+        capacity::tests(),
         openapi::tests(),
         alerts::tests(),
         metrics::tests(),

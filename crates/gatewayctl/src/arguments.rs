@@ -2,6 +2,7 @@
 
 #![allow(clippy::doc_markdown, reason = "these are what `--help` prints, to people")]
 
+mod capacity;
 mod export;
 mod kit;
 
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use domain::identifiers::UserId;
 
+pub use self::capacity::Capacity;
 pub use self::export::{Export, Format};
 pub use self::kit::Kit;
 use crate::moments::parse_span;
@@ -34,7 +36,7 @@ Exit codes: 0 done · 1 refused or failed · 2 wrong command line · 3 the gatew
 4 not allowed · 5 no such user, key, note or file · 6 busy: try again later
 
 Environment: GATEWAY_URL, OPERATOR_TOKEN, GATEWAYCTL_CONFIG, CF_ACCESS_CLIENT_ID and \
-CF_ACCESS_CLIENT_SECRET (a Cloudflare Access service token), SSL_CERT_FILE, HTTPS_PROXY, NO_COLOR";
+CF_ACCESS_CLIENT_SECRET (a Cloudflare Access service token), SSL_CERT_FILE, HTTPS_PROXY, NO_COLOR, CAPACITY_API_KEY";
 
 /// What all commands take.
 #[derive(Args)]
@@ -120,6 +122,12 @@ pub enum Command {
     ///
     /// DNS, TCP, TLS, URL, clock, token, the gateway's database and its upstream. Goes as far as it can.
     Doctor,
+    /// Find out how many people fit before answers get slow or fail
+    ///
+    /// Lets more and more people ask at once: real users with keys of their own, who ask, read and think, as
+    /// in a room. Writes a page with what they met. It sends real requests, which somebody pays for, so the
+    /// gateway has to be named with --url and typed again. Ctrl-C stops it, and what was made is forgotten.
+    Capacity(Capacity),
     /// Print the gateway's figures in Prometheus' format
     Metrics,
     /// Print a script that completes this command in a shell
@@ -447,6 +455,11 @@ mod tests {
             &["roster", "import"],
             &["kit"],
             &["kit", "--roster", "people.csv", "--expires", "30d"],
+            &["capacity", "--users", "0"],
+            &["capacity", "--users", "201"],
+            &["capacity", "--minutes", "31"],
+            &["capacity", "--minutes", "NaN"],
+            &["capacity", "--pause", "0"],
         ] {
             let words = ["gatewayctl"].iter().chain(words);
             assert!(Arguments::try_parse_from(words.clone()).is_err(), "{words:?}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::Agent;
+use ureq::config::Config;
 use ureq::http::{HeaderMap, Method, Request, Response};
 
 use crate::base_url::BaseUrl;
@@ -92,7 +93,7 @@ impl Client {
             return Err(Failure::new(Kind::Usage, message)
                 .next("Use https://. If nobody else is on this network, add --allow-http."));
         }
-        let agent = agent(&base)?;
+        let agent = config(&base)?.new_agent();
         Ok(Self { agent, base, credentials, is_patient: true, output })
     }
 
@@ -217,7 +218,11 @@ pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn agent(base: &BaseUrl) -> Result<Agent, Failure> {
+/// How connections to a gateway are made.
+///
+/// # Errors
+/// Where this machine trusts nobody.
+pub fn config(base: &BaseUrl) -> Result<Config, Failure> {
     let mut config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -232,5 +237,5 @@ fn agent(base: &BaseUrl) -> Result<Agent, Failure> {
     if base.is_tls() {
         config = config.tls_config(tls::for_requests()?);
     }
-    Ok(config.build().new_agent())
+    Ok(config.build())
 }

@@ -2,11 +2,12 @@
 //!
 //! Reading order: `arguments` is what can be said; `target` finds out which gateway is meant, with
 //! `profile`, which keeps it; `client` asks, and `refusal` puts into words what went wrong. `commands` has
-//! what is asked once, `watch` the room, `doctor` the way there. `output` prints all of it.
+//! what is asked once, `watch` the room, `doctor` the way there, `capacity` how many people fit. `output` prints all of it.
 
 mod api;
 mod arguments;
 mod base_url;
+mod capacity;
 mod client;
 mod commands;
 mod doctor;
@@ -23,7 +24,8 @@ mod watch;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
 use crate::arguments::{Arguments, Command};
 use crate::client::Client;
@@ -31,18 +33,29 @@ use crate::failure::{Failure, Kind};
 use crate::output::Output;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    let parsed = Arguments::command().try_get_matches().and_then(|matches| {
+        let arguments = Arguments::from_arg_matches(&matches)?;
+        Ok((arguments, names_url(&matches)))
+    });
+    let (arguments, is_url_named) = match parsed {
+        Ok(parsed) => parsed,
         Err(said) => return misunderstood(&said),
     };
     let output = Output::new(arguments.global.json);
-    match run(arguments, output) {
+    match run(arguments, is_url_named, output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(&failure, output.is_json),
     }
 }
 
-fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
+/// Whether the gateway is named on the command line itself.
+fn names_url(matches: &ArgMatches) -> bool {
+    let below = matches.subcommand().is_some_and(|(_, below)| names_url(below));
+    let source = matches.try_get_raw("url").ok().and(matches.value_source("url"));
+    below || source == Some(ValueSource::CommandLine)
+}
+
+fn run(arguments: Arguments, is_url_named: bool, output: Output) -> Result<(), Failure> {
     let Arguments { global, command } = arguments;
     match command {
         // What works without a gateway.
@@ -70,6 +83,7 @@ fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
         Command::Actions { user, limit } => {
             commands::records::actions(&client, user.as_ref(), limit, output)
         }
+        Command::Capacity(options) => capacity::run(&client, &options, is_url_named, output),
         Command::Metrics => commands::records::metrics(&client, output),
         Command::Login { .. } | Command::Logout | Command::Doctor | Command::Completions { .. } => {
             Ok(())

@@ -131,7 +131,11 @@ pub fn ask_token(base: &BaseUrl) -> Result<Secret<String>, Failure> {
     clean_token(&typed).ok_or_else(missing)
 }
 
-fn read_token(file: &Path) -> Result<Secret<String>, Failure> {
+/// Reads the one secret that is in a file, or comes by a pipe where it is called `-`.
+///
+/// # Errors
+/// Where there is none.
+pub fn read_token(file: &Path) -> Result<Secret<String>, Failure> {
     let text = if file == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map(|_| text)
@@ -140,8 +144,8 @@ fn read_token(file: &Path) -> Result<Secret<String>, Failure> {
     };
     let text = text.map_err(|error| Failure::file(file, "read", &error))?;
     clean_token(&text).ok_or_else(|| {
-        Failure::new(Kind::Usage, format!("There is no token in {}.", file.display()))
-            .next("It holds the token and nothing else.")
+        Failure::new(Kind::Usage, format!("There is no token or key in {}.", file.display()))
+            .next("It holds that and nothing else.")
     })
 }
 
@@ -157,7 +161,8 @@ pub fn access_of_environment() -> Option<(Secret<String>, Secret<String>)> {
     Some((Secret::new(id?), Secret::new(secret?)))
 }
 
-fn variable(name: &str) -> Option<String> {
+/// A variable of the environment that isn't empty.
+pub fn variable(name: &str) -> Option<String> {
     let value = std::env::var(name).ok()?.trim().to_owned();
     (!value.is_empty()).then_some(value)
 }

@@ -31,7 +31,7 @@ pub fn read<T: DeserializeOwned>(value: &Value) -> Result<T, Failure> {
 ///
 /// # Errors
 /// Where it isn't, or nobody is there to say so.
-fn confirm(what: &str, yes: bool) -> Result<(), Failure> {
+pub fn confirm(what: &str, yes: bool) -> Result<(), Failure> {
     if yes || ask(&format!("{what} Go on? [y/N] "))?.eq_ignore_ascii_case("y") {
         return Ok(());
     }
@@ -42,7 +42,7 @@ fn confirm(what: &str, yes: bool) -> Result<(), Failure> {
 ///
 /// # Errors
 /// Where the word isn't typed, or nobody is there to type.
-fn confirm_by_word(what: &str, word: &str, yes: bool) -> Result<(), Failure> {
+pub fn confirm_by_word(what: &str, word: &str, yes: bool) -> Result<(), Failure> {
     if yes || ask(&format!("{what}\nType {word} to go on: "))? == word {
         return Ok(());
     }

@@ -54,7 +54,7 @@ pub fn list(client: &Client, options: &Users, output: Output) -> Result<(), Fail
 ///
 /// # Errors
 /// What the gateway refuses.
-fn find(client: &Client, query: &str, sort: &str, limit: u64) -> Result<Vec<Value>, Failure> {
+pub fn find(client: &Client, query: &str, sort: &str, limit: u64) -> Result<Vec<Value>, Failure> {
     let mut found: Vec<Value> = Vec::new();
     let mut cursor = String::new();
     loop {
