@@ -21,6 +21,7 @@ use crate::{Gateway, serve, wait_for};
 pub struct Ctl {
     command: Command,
     home: tempfile::TempDir,
+    patience: Duration,
 }
 
 /// What came of it.
@@ -74,13 +75,14 @@ impl Ctl {
         Self::of(command, &[script]).env("CTL", &program().display().to_string())
     }
 
-    fn of(mut command: Command, arguments: &[&str]) -> Self {
+    /// Any command, with nothing around it.
+    pub(crate) fn of(mut command: Command, arguments: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
         let path = std::env::var_os("PATH").unwrap_or_default();
         command.args(arguments).env_clear().env("PATH", path).env("TERM", "xterm-256color");
         command.env("GATEWAYCTL_CONFIG", home.path().join("config.toml"));
         command.kill_on_drop(true).stdin(Stdio::null()).current_dir(home.path());
-        Self { command, home }
+        Self { command, home, patience: Duration::from_mins(1) }
     }
 
     /// As the operator of a gateway.
@@ -103,10 +105,16 @@ impl Ctl {
         self
     }
 
+    /// With more time than a command takes that does one thing.
+    #[must_use]
+    pub(crate) fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
     /// Runs it to its end.
     pub async fn run(mut self) -> Ended {
         let ended = self.command.output();
-        let output = tokio::time::timeout(Duration::from_mins(1), ended).await.unwrap().unwrap();
+        let output = tokio::time::timeout(self.patience, ended).await.unwrap().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         let ended = Ended {
             code: output.status.code(),
@@ -184,8 +192,13 @@ impl Terminal {
 
     /// Waits until something is written.
     pub async fn shows(&self, text: &str) {
+        self.shows_in(text, 20).await;
+    }
+
+    /// Waits until something is written that takes up to so many seconds.
+    pub async fn shows_in(&self, text: &str, seconds: u64) {
         let is_shown = || self.shown.lock().unwrap().contains(text).then_some(());
-        let patience = Duration::from_secs(20);
+        let patience = Duration::from_secs(seconds);
         let waited = tokio::time::timeout(patience, wait_for(text, patience, is_shown)).await;
         assert!(waited.is_ok(), "{text:?} isn't in {:?}", self.text());
     }

@@ -13,9 +13,11 @@
 )]
 
 pub mod access;
+pub mod cloudflare;
 pub mod commits;
 pub mod ctl;
 pub mod distance;
+pub mod fork;
 pub mod gateway;
 pub mod ledger;
 pub mod load;
@@ -36,7 +38,9 @@ pub mod workerd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+pub use cloudflare::Cloudflare;
 pub use distance::Distance;
+pub use fork::Fork;
 pub use gateway::{Gateway, Options};
 pub use ledger::{Ledger, Row};
 pub use script::Script;

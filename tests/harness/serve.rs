@@ -70,7 +70,7 @@ impl Running {
 }
 
 /// The built xtask where there is one, else cargo, which builds it.
-fn xtask() -> Command {
+pub(crate) fn xtask() -> Command {
     let beside = std::env::current_exe().ok().and_then(|suite| {
         let folder = suite.parent()?.parent()?;
         Some(folder.join("xtask")).filter(|xtask| xtask.is_file())

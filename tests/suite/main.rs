@@ -26,6 +26,7 @@ mod costs;
 mod ctl;
 mod ctl_terminal;
 mod daily;
+mod deploy;
 mod faults;
 mod forgetting;
 mod guesses;
@@ -125,6 +126,7 @@ fn main() -> ExitCode {
         measures::tests(),
         tiers::tests(),
         daily::tests(),
+        deploy::tests(),
         room::tests(),
         ctl::tests(),
         ctl_terminal::tests(),

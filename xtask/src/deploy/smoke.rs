@@ -258,7 +258,8 @@ fn fetch(request: &[u8]) -> Result<Answer> {
 }
 
 fn is_plain(id: &str) -> bool {
-    !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    !id.is_empty() && id.bytes().all(plain)
 }
 
 /// What `/ready` says.
@@ -352,6 +353,6 @@ mod tests {
 
     #[test]
     fn nothing_but_an_id_goes_into_a_query() {
-        assert!(is_plain("0123456789abcdef") && !is_plain("") && !is_plain("a' or '1'='1"));
+        assert!(is_plain("req_0123456789abcdef") && !is_plain("") && !is_plain("a' or '1'='1"));
     }
 }

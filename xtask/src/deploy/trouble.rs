@@ -33,7 +33,7 @@ fn advice(output: &str) -> &'static str {
         Some(10026) => {
             "Verify the account's email address in Cloudflare's dashboard, then run this again."
         }
-        Some(7406) => {
+        _ if says("maximum number of D1 databases") => {
             "The account has as many D1 databases as its plan allows. Delete one that nobody needs \
              (`npx wrangler d1 list`, `npx wrangler d1 delete NAME`), or take a larger plan."
         }
@@ -47,7 +47,10 @@ fn advice(output: &str) -> &'static str {
         }
         Some(10034 | 10063) => WORKERS_DEV,
         _ if says("register a workers.dev subdomain") => WORKERS_DEV,
-        _ if says("\"loggedIn\": false") || says("CLOUDFLARE_API_TOKEN environment variable") => {
+        _ if says("\"loggedIn\":false")
+            || says("\"loggedIn\": false")
+            || says("CLOUDFLARE_API_TOKEN environment variable") =>
+        {
             "Sign in with `npx wrangler login`; where there is no browser, set CLOUDFLARE_API_TOKEN to \
              a token that may edit Workers scripts, D1 and R2 (docs/deploy.md)."
         }
@@ -94,6 +97,7 @@ mod tests {
             ("Authentication error [code: 10000]", "docs/deploy.md"),
             ("403 Forbidden", "docs/deploy.md"),
             ("{\n  \"loggedIn\": false\n}", "wrangler login"),
+            ("{\"loggedIn\":false}", "wrangler login"),
             ("you can register a workers.dev subdomain here", "--domain"),
             ("TypeError: fetch failed", "network"),
             ("an internal error [code: 10001]", "goes on from there"),

@@ -233,8 +233,8 @@ fn uploaded(report: &str) -> Result<Uploaded> {
         #[serde(flatten)]
         uploaded: Uploaded,
     }
-    let lines = report.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    let deploy = lines.filter(|line| line.kind == "deploy").next_back();
+    let mut lines = report.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    let deploy = lines.rfind(|line| line.kind == "deploy");
     Ok(deploy.context("wrangler's report says nothing of the deploy")?.uploaded)
 }
 
