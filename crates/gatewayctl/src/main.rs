@@ -11,6 +11,8 @@ mod capacity;
 mod client;
 mod commands;
 mod doctor;
+#[cfg(test)]
+mod documents;
 mod failure;
 mod files;
 mod moments;
