@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::answer::answer;
 use crate::runner::Test;
 use crate::shared::{self, Pair};
-use crate::tests;
+use crate::{openclaw, tests};
 
 pub fn tests() -> Vec<Test> {
     let mut tests = tests![Ordinary:
@@ -23,6 +23,7 @@ pub fn tests() -> Vec<Test> {
         nothing_is_sent_unless_it_is_meant,
         what_is_wrong_from_the_beginning_is_said,
         what_a_killed_check_left_behind_is_forgotten_later,
+        where_the_operator_s_model_pays_no_api_key_is_needed,
     ];
     tests.extend(tests![Alone: as_many_fit_as_the_slots_have_room_for]);
     tests
@@ -255,6 +256,17 @@ async fn what_is_wrong_from_the_beginning_is_said() {
     let words = "--users 1 --yes --tier tier1 --minutes 0.05 --pause 0.2";
     capacity(&unpaid.gateway, folder.path(), words).run().await.is(0).says("1 person fits.");
     nobody_is_left(&unpaid.gateway).await;
+}
+
+async fn where_the_operator_s_model_pays_no_api_key_is_needed() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(openclaw::options(&upstream.url())).await;
+    says(&upstream, Duration::ZERO);
+    let folder = tempfile::tempdir().unwrap();
+    let words = "--users 1 --yes --minutes 0.05 --pause 0.2 --patience 9";
+    let check = capacity(&gateway, folder.path(), words).env("CAPACITY_API_KEY", "");
+    check.run().await.is(0).says("1 person fits.");
+    nobody_is_left(&gateway).await;
 }
 
 async fn what_a_killed_check_left_behind_is_forgotten_later() {

@@ -305,7 +305,7 @@ impl<'a> Check<'a> {
 
     /// Writes the page, and tells people; what programs get comes back.
     fn tell(&self, report: &Report<'_>) -> Result<Map<String, Value>, Failure> {
-        write_privately(&self.page, &report.to_html())
+        write_privately(&self.page, report.to_html())
             .map_err(|error| Failure::file(&self.page, "written", &error))?;
         let Ok(Value::Object(document)) = serde_json::to_value(report) else {
             return Err(Failure::new(Kind::Failed, "What was measured is no JSON."));
