@@ -25,7 +25,7 @@ pub struct Kit {
     /// For how long they stay there: 12h, 30d
     #[arg(long, value_name = "TIME", value_parser = parse_span, requires = "upload")]
     pub expires: Option<i64>,
-    /// Give everybody a new code and a new address; codes that nobody has used are void then
+    /// Give everybody on the list a new code and a new address; codes that nobody has used are void then
     #[arg(long)]
     pub reissue: bool,
     /// Whether to ask.

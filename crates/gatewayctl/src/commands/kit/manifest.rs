@@ -134,14 +134,15 @@ impl Manifest {
     }
 
     /// Takes up the people who get kits now, in their order. Whoever has a kit keeps its address, and a
-    /// code that is known nowhere else; unless all is to be new. Others stay on the list, behind them.
-    /// `fresh` has a token for each of the people, and one for the kit for anybody.
-    pub fn take_up(&mut self, people: Vec<Person>, is_all_new: bool, fresh: Vec<KitToken>) {
+    /// code that is known nowhere else; unless these people's are to be new. Others stay on the list,
+    /// behind them. `fresh` has a token for each of the people, and one for the kit for anybody.
+    pub fn take_up(&mut self, people: Vec<Person>, is_new: bool, fresh: Vec<KitToken>) {
         let known = std::mem::take(&mut self.kits);
         let owners = people.into_iter().map(Some).chain([None]);
         let kits = owners.zip(fresh).map(|(owner, token)| Kit::new(owner, token));
         let mut kits: Vec<_> = kits.collect();
-        for kit in kits.iter_mut().filter(|_| !is_all_new) {
+        // In the kit for anybody there is nothing that could be void.
+        for kit in kits.iter_mut().filter(|kit| !is_new || kit.user_id.is_none()) {
             if let Some(before) = known.iter().find(|known| known.user_id == kit.user_id) {
                 kit.go_on_from(before);
             }
@@ -252,10 +253,13 @@ mod tests {
         assert!(bob.url(BASE).ends_with("0000-0000-0002"));
 
         let mut renewed = read();
-        renewed.take_up(vec![person("Ada", Some("0000-0009"))], true, tokens(1));
+        renewed.take_up(vec![person("Ada", Some("0000-0009"))], true, tokens(37));
         let ada = &renewed.kits[0];
         assert_eq!(ada.code.as_deref(), Some("0000-0009"));
-        assert!(ada.url(BASE).ends_with("0000-0000-0001") && ada.expires_at.is_none());
+        assert!(ada.url(BASE).ends_with("0000-0000-0015") && ada.expires_at.is_none());
+        let others: Vec<_> = renewed.kits[1..].iter().map(|kit| kit.url(BASE)).collect();
+        let before: Vec<_> = read().kits.iter().map(|kit| kit.url(BASE)).collect();
+        assert_eq!(others, [before[0].clone(), before[2].clone(), before[3].clone()]);
     }
 
     #[test]

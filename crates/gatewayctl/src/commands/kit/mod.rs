@@ -98,8 +98,8 @@ pub fn run(client: &Client, options: &arguments::Kit, output: Output) -> Result<
 /// Has the gateway seat everybody on a list.
 fn seat(client: &Client, list: Vec<u8>, options: &arguments::Kit) -> Result<Vec<Person>, Failure> {
     if options.reissue {
-        let what = "Codes that nobody has used will be void, and everybody gets another address: cards \
-                    and kits of before are of no use then.";
+        let what = "Codes of these people that nobody has used will be void, and they get other \
+                    addresses: their cards and kits of before are of no use then.";
         confirm(what, options.sure.yes)?;
     }
     let (_, seats) = roster::send(client, list, options.reissue)?;
@@ -125,7 +125,7 @@ fn check_codes(kits: &[Kit], manifest: &Manifest) -> Result<(), Failure> {
     );
     Err(Failure::new(Kind::Failed, message).next(
         "Take as --roster the file that `roster import -o` wrote, or with -o the folder of the run before. \
-         Or give everybody a new code with --reissue.",
+         Or give everybody on the list a new code with --reissue.",
     ))
 }
 
