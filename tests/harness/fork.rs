@@ -81,6 +81,7 @@ impl Fork {
     ///
     /// # Panics
     /// When the disk refuses.
+    #[must_use]
     pub fn secrets(&self, text: &str) -> String {
         use std::os::unix::fs::PermissionsExt;
         let path = self.path().join("secrets.env");

@@ -47,7 +47,7 @@ fn query(path: &std::path::Path, sql: &str) -> rusqlite::Result<Value> {
     let mut answers = Vec::new();
     let mut batch = Batch::new(&transaction, sql);
     while let Some(mut statement) = batch.next()? {
-        let columns: Vec<_> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<_> = statement.column_names().map(str::to_owned).collect();
         let mut rows = statement.query([])?;
         let mut results = Vec::new();
         while let Some(row) = rows.next()? {
@@ -59,7 +59,6 @@ fn query(path: &std::path::Path, sql: &str) -> rusqlite::Result<Value> {
         }
         answers.push(json!({ "results": results, "success": true, "meta": { "duration": 0.1 } }));
     }
-    drop(batch);
     transaction.commit()?;
     Ok(Value::Array(answers))
 }

@@ -164,7 +164,7 @@ impl Account {
 
     fn answer(&mut self, call: &Call) -> Answer {
         let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
-        if matches!(path[..], ["user", ..] | ["memberships"] | ["accounts"]) {
+        if matches!(path[..], ["user", ..] | ["memberships" | "accounts"]) {
             return who(&path);
         }
         let ["accounts", ACCOUNT, rest @ ..] = &path[..] else {

@@ -104,19 +104,31 @@ impl<'a> Cloudflare<'a> {
     /// # Errors
     /// When wrangler can't tell.
     pub fn inventory(&self, project: &Project) -> Result<Inventory> {
-        let what = "looking at what is there";
-        self.progress.waiting(what, || {
-            let ask = |words: &[&str]| {
-                self.try_ask(words)?.map_err(|said| failed(&words.join(" "), &said))
-            };
-            let databases = json::<Vec<ExistingDatabase>>(&ask(&["d1", "list", "--json"])?)?;
-            let buckets = if project.declared.buckets.is_empty() {
-                Vec::new()
-            } else {
-                buckets(&ask(&["r2", "bucket", "list"])?)
-            };
-            Ok(Inventory { databases, buckets, secrets: self.secrets(&project.declared.name)? })
+        self.progress.waiting("looking at what is there", || {
+            // Each takes wrangler a second or more to begin.
+            std::thread::scope(|scope| {
+                let databases = scope.spawn(|| self.databases());
+                let buckets = scope.spawn(|| self.buckets(project));
+                let secrets = self.secrets(&project.declared.name);
+                let lost = |_panic| anyhow!("wrangler was lost");
+                let databases = databases.join().map_err(lost)??;
+                let buckets = buckets.join().map_err(lost)??;
+                Ok(Inventory { databases, buckets, secrets: secrets? })
+            })
         })
+    }
+
+    fn databases(&self) -> Result<Vec<ExistingDatabase>> {
+        let said = self.try_ask(&["d1", "list", "--json"])?;
+        json(&said.map_err(|said| failed("listing the D1 databases", &said))?)
+    }
+
+    fn buckets(&self, project: &Project) -> Result<Vec<String>> {
+        if project.declared.buckets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let said = self.try_ask(&["r2", "bucket", "list"])?;
+        Ok(buckets(&said.map_err(|said| failed("listing the R2 buckets", &said))?))
     }
 
     fn secrets(&self, worker: &str) -> Result<Option<BTreeSet<String>>> {

@@ -178,7 +178,10 @@ impl Review {
 fn is_private(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(it)) => {
-            it.is_loopback() || it.is_private() || it.is_link_local() || it.is_unspecified()
+            // The last are those that networks such as Tailscale's give out.
+            let is_shared = matches!(it.octets(), [100, 64..128, _, _]);
+            let is_near = it.is_loopback() || it.is_private() || it.is_link_local();
+            is_near || it.is_unspecified() || is_shared
         }
         Some(Host::Ipv6(it)) => {
             it.is_loopback()
@@ -257,6 +260,7 @@ mod tests {
             "https://localhost",
             "http://192.168.1.4:8080",
             "http://10.0.0.2",
+            "http://100.101.102.103",
             "https://[::1]:1",
             "https://[fd00::1]",
             "http://mac-mini.local",

@@ -196,19 +196,19 @@ pub fn obtain(wanted: &[Wanted], file: &Values) -> Result<Obtained> {
     }
     let mut obtained = Obtained { values: Values::new(), made_operator_token: false };
     for Wanted { name, about, source } in wanted {
-        let value = match source {
+        let (value, is_made) = match source {
             Source::Kept => continue,
-            Source::File => file.get(*name).cloned().context("it is in the file")?,
-            Source::Made => random::secret(name)?,
-            Source::Asked => ask(&format!("{name} ({about})"), true)?,
+            Source::File => (file.get(*name).cloned().context("it is in the file")?, false),
+            Source::Made => (random::secret(name)?, true),
+            Source::Asked => (ask(&format!("{name} ({about})"), true)?, false),
             Source::AskedOrMade => {
                 let question = format!("{name} ({about}; press Enter and one is made)");
                 let typed = ask(&question, false)?;
-                if typed.expose().is_empty() { random::secret(name)? } else { typed }
+                let is_made = typed.expose().is_empty();
+                (if is_made { random::secret(name)? } else { typed }, is_made)
             }
         };
-        let is_typed = matches!(source, Source::File | Source::Asked);
-        obtained.made_operator_token |= *name == OPERATOR_TOKEN && !is_typed;
+        obtained.made_operator_token |= *name == OPERATOR_TOKEN && is_made;
         obtained.values.insert((*name).to_owned(), value);
     }
     Ok(obtained)
