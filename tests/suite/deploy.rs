@@ -33,17 +33,6 @@ const NAME: &str = "organized-gateway";
 const UPSTREAM: &str = "OPENCLAW_URL=https://claw.example.com\n";
 const BUCKET: &str = "organized-gateway-kits";
 
-/// A fork whose Worker has a bucket.
-fn fork() -> Fork {
-    let fork = Fork::new();
-    let text = fork.read("wrangler.toml");
-    if !text.contains(BUCKET) {
-        let block = format!("\n[[r2_buckets]]\nbinding = \"KITS\"\nbucket_name = \"{BUCKET}\"\n");
-        std::fs::write(fork.path().join("wrangler.toml"), text + &block).unwrap();
-    }
-    fork
-}
-
 /// Deploys what is built, and tries it at a gateway.
 async fn deploy(
     fork: &Fork,
@@ -77,7 +66,7 @@ fn files(folder: &Path) -> usize {
 }
 
 async fn from_nothing_to_a_gateway_that_answers_and_once_more() {
-    let (cloudflare, fork) = (Cloudflare::start().await, fork());
+    let (cloudflare, fork) = (Cloudflare::start().await, Fork::new());
     let pair = shared::pair(Options::new()).await;
     let gateway = &pair.gateway;
     let token = gateway.operator_token();
@@ -161,7 +150,7 @@ fn migrated(cloudflare: &Cloudflare) -> Vec<String> {
 }
 
 async fn an_interrupted_run_goes_on() {
-    let (cloudflare, fork) = (Cloudflare::start().await, fork());
+    let (cloudflare, fork) = (Cloudflare::start().await, Fork::new());
     let migrations = files(&workspace().join("migrations"));
     // The database is there, and its id isn't noted yet.
     refuse(&cloudflare, "GET /d1/database", 1, (400, 7_400));
@@ -205,7 +194,7 @@ async fn an_interrupted_run_goes_on() {
 }
 
 async fn what_cloudflare_refuses_is_said_with_what_to_do() {
-    let (cloudflare, fork) = (Cloudflare::start().await, fork());
+    let (cloudflare, fork) = (Cloudflare::start().await, Fork::new());
     let nobody = fork.xtask(&["bootstrap"]).env("CLOUDFLARE_API_BASE_URL", cloudflare.url());
     nobody.run().await.is(1).says("Sign in with `npx wrangler login`");
     let stranger = fork.xtask(&["bootstrap"]).with_account(&cloudflare);
@@ -237,7 +226,7 @@ async fn what_cloudflare_refuses_is_said_with_what_to_do() {
 }
 
 async fn what_is_unsafe_is_refused_before_anything_is_created() {
-    let (cloudflare, fork) = (Cloudflare::start().await, fork());
+    let (cloudflare, fork) = (Cloudflare::start().await, Fork::new());
     let good = format!("{UPSTREAM}OPERATOR_TOKEN=\n");
     let options = ["deploy", "--no-build", "--secrets"];
     let whole = async |text: &str, dry: bool| {
@@ -298,7 +287,7 @@ async fn what_does_not_work_is_deployed_and_said() {
 }
 
 async fn a_dry_run_takes_no_account() {
-    let (cloudflare, fork) = (Cloudflare::start().await, fork());
+    let (cloudflare, fork) = (Cloudflare::start().await, Fork::new());
     let before = fork.read("wrangler.toml");
     let words = ["deploy", "--dry-run", "--no-build", "--domain", "gateway.example.com"];
     let ended = fork.xtask(&words).env("CLOUDFLARE_API_BASE_URL", cloudflare.url()).run().await;

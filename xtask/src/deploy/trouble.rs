@@ -26,8 +26,9 @@ fn advice(output: &str) -> &'static str {
     match code(output) {
         Some(10042) => {
             "R2 isn't switched on for this account. Open R2 in Cloudflare's dashboard once and accept \
-             its plan (10 GB are free; it asks for a means of payment), then run this again: what was \
-             made until here is kept."
+             its plan (10 GB are free; it asks for a means of payment); or take [[r2_buckets]] out of \
+             wrangler.toml, and all but kits goes on. Then run this again: what was made until here is \
+             kept."
         }
         Some(10000 | 9106 | 9109 | 6003 | 6111) => PERMISSIONS,
         Some(10026) => {
