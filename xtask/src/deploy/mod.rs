@@ -8,6 +8,7 @@ mod cloudflare;
 mod plan;
 mod project;
 mod safety;
+mod secret_file;
 mod secrets;
 mod smoke;
 mod trouble;
@@ -90,7 +91,7 @@ pub fn run(options: &Options) -> Result<()> {
         project.set_domain(domain)?;
     }
     let variables = Wrangler::read(workspace::root())?.variables();
-    let file = options.secrets.as_deref().map(secrets::read_file).transpose()?.unwrap_or_default();
+    let file = options.secrets.as_deref().map(secret_file::read).transpose()?.unwrap_or_default();
     if options.dry_run {
         return rehearse(&progress, options, (&project, &variables, &file));
     }
