@@ -1,11 +1,13 @@
 //! Every command a developer or CI runs: `cargo xtask --help`.
 //!
 //! Reading order: `setup` makes what is missing, `build` makes the Wasm, `serve` runs it, `test`
-//! holds it to its promises, `deploy` brings it to Cloudflare. `progress` shows what takes long; `tidy` turns conventions into tests.
+//! holds it to its promises, `deploy` brings it to Cloudflare, `bench` sets it beside others.
+//! `progress` shows what takes long; `tidy` turns conventions into tests.
 
 // Printing is what this program does.
 #![allow(clippy::print_stdout, reason = "a command line tool answers on its standard output")]
 
+mod bench;
 mod build;
 mod deploy;
 mod progress;
@@ -36,7 +38,7 @@ enum Command {
     /// Everything goes below target/ and into the folder of the Node packages. The other commands do
     /// this by themselves; a
     /// second run takes no time.
-    Setup,
+    Setup(setup::Options),
     /// Build the Worker's Wasm with optimisations.
     ///
     /// The result is in build/ and build-office/ (with --fault-injection: build-fault/ and
@@ -61,16 +63,22 @@ enum Command {
     ///
     /// Ends with a line `N passed, N failed`.
     Test(test::Options),
+    /// Measure the gateway side by side with others, in one run.
+    ///
+    /// --help lists what can be measured.
+    #[command(disable_help_flag = true)]
+    Bench(bench::Options),
 }
 
 fn main() -> std::process::ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Setup => setup::everything(),
+        Command::Setup(options) => setup::run(&options),
         Command::Build(options) => build::run(&options),
         Command::Serve(options) => serve::run(options),
         Command::Deploy(options) => deploy::run(&options),
         Command::Bootstrap => deploy::bootstrap(),
         Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
     };
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,

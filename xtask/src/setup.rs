@@ -13,6 +13,7 @@ mod wasm_toolchain;
 use std::fs::File;
 
 use anyhow::{Context, Result, anyhow};
+use clap::{Args, ValueEnum};
 
 use crate::progress::Progress;
 use crate::workspace;
@@ -21,12 +22,35 @@ pub use build_tools::{WASM_BINDGEN, WORKER_BUILD, program as build_tool};
 pub use node_packages::check_node;
 pub use wasm_toolchain::{RUST_VERSION, WasmToolchain};
 
-/// What the build and `serve` need.
+/// What `cargo xtask setup` can be told.
+#[derive(Args)]
+pub struct Options {
+    /// Install another gateway instead, for `cargo xtask bench`
+    #[arg(long, value_enum)]
+    rival: Option<Rival>,
+}
+
+/// Another gateway that `bench` measures beside this one. For its size it is installed only then.
+#[derive(Clone, Copy, ValueEnum)]
+enum Rival {
+    /// Portkey's, a Node package
+    Portkey,
+    /// `LiteLLM`'s proxy, a Python package
+    Litellm,
+}
+
+/// Makes what the build and `serve` need, or what the options name.
 ///
 /// # Errors
 /// When a step fails; the message says what to do.
-pub fn everything() -> Result<()> {
-    for_build(&Progress::new()).map(|_toolchain| ())
+pub fn run(options: &Options) -> Result<()> {
+    let progress = Progress::new();
+    let Some(rival) = options.rival else { return for_build(&progress).map(|_toolchain| ()) };
+    let _lock = lock(&progress)?;
+    match rival {
+        Rival::Portkey => node_packages::install_rival(&progress),
+        Rival::Litellm => python::install(&progress, &python::RIVAL),
+    }
 }
 
 /// What `serve` needs for a Worker that is already built.
@@ -54,7 +78,7 @@ pub fn for_build(progress: &Progress) -> Result<WasmToolchain> {
 pub fn for_tests(progress: &Progress) -> Result<WasmToolchain> {
     install(progress, || {
         node_packages::install_for_tests(progress)?;
-        python::install(progress)?;
+        python::install(progress, &python::CLIENT)?;
         chromium::install(progress)?;
         kit_tools::install(progress)
     })

@@ -108,7 +108,7 @@ fn checks() -> Vec<Command> {
         documentation,
         node(
             "prettier/bin/prettier.cjs",
-            "--check console eslint.config.mjs src/*.mjs tests/clients/*.mjs xtask/*.mjs",
+            "--check console eslint.config.mjs src/*.mjs tests/clients/*.mjs xtask/*.mjs bench/workers/*.mjs",
         ),
         node("eslint/bin/eslint.js", "console tests/clients/console.mjs eslint.config.mjs"),
     ]

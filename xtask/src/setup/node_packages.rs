@@ -51,6 +51,12 @@ pub fn install_for_tests(progress: &Progress) -> Result<()> {
     Ok(())
 }
 
+/// Portkey's gateway, for `bench`.
+pub fn install_rival(progress: &Progress) -> Result<()> {
+    let folder = workspace::root().join("bench");
+    install_in(progress, &folder, "installing Portkey's gateway", workspace::command("npm"))
+}
+
 fn install_in(progress: &Progress, folder: &Path, name: &str, mut npm: Command) -> Result<()> {
     let inputs = [folder.join("package.json"), folder.join("package-lock.json")];
     let place = folder.file_name().unwrap_or_default().to_string_lossy();

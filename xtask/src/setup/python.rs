@@ -1,4 +1,5 @@
-//! The Python that the suite's real client runs on, with its packages, in target/python.
+//! Python environments below target/: that of the suite's real client, and that of another gateway
+//! which `bench` measures.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,23 +11,53 @@ use crate::progress::{Progress, Step};
 use crate::stamp::{self, Stamp};
 use crate::workspace;
 
-const ADVICE: &str = "The suite runs the official Python client. Install Python 3.9 or newer with its \
-     venv module (Debian: apt-get install python3-venv), see that pip reaches its index, and run the \
-     command again.";
+const ADVICE: &str = "Install Python 3.9 or newer with its venv module (Debian: apt-get install \
+     python3-venv), see that pip reaches its index, and run the command again.";
 
-/// The interpreter that has the packages.
-fn interpreter() -> PathBuf {
-    workspace::root().join("target/python/bin/python")
+/// An environment with its packages.
+pub struct Environment {
+    /// Its folder below target/, and the name of its stamp.
+    folder: &'static str,
+    /// What it is for, as in "the Python environment of the tests".
+    of: &'static str,
+    /// The file that names its packages, with their versions.
+    requirements: &'static str,
 }
 
-/// Installs the packages that `tests/clients/requirements.txt` names, if they aren't.
-pub fn install(progress: &Progress) -> Result<()> {
-    let requirements = workspace::root().join("tests/clients/requirements.txt");
+/// What the suite's Python client runs on.
+pub const CLIENT: Environment = Environment {
+    folder: "python",
+    of: "the tests",
+    requirements: "tests/clients/requirements.txt",
+};
+
+/// `LiteLLM`'s proxy.
+pub const RIVAL: Environment = Environment {
+    folder: "litellm",
+    of: "LiteLLM's proxy",
+    requirements: "bench/requirements.txt",
+};
+
+impl Environment {
+    fn path(&self) -> PathBuf {
+        workspace::root().join("target").join(self.folder)
+    }
+
+    /// The interpreter that has the packages.
+    fn interpreter(&self) -> PathBuf {
+        self.path().join("bin/python")
+    }
+}
+
+/// Makes the environment and installs its packages, if they aren't.
+pub fn install(progress: &Progress, environment: &Environment) -> Result<()> {
+    let requirements = workspace::root().join(environment.requirements);
     if !requirements.exists() {
         return Ok(());
     }
-    let stamp = Stamp::new("python", stamp::hash("", std::slice::from_ref(&requirements))?);
-    if stamp.is_current(&[interpreter()]) {
+    let inputs = stamp::hash("", std::slice::from_ref(&requirements))?;
+    let stamp = Stamp::new(environment.folder, inputs);
+    if stamp.is_current(&[environment.interpreter()]) {
         return Ok(());
     }
     if !can_make_environments() {
@@ -39,15 +70,15 @@ pub fn install(progress: &Progress) -> Result<()> {
         })?;
     }
     let mut command = workspace::command("python3");
-    command.args(["-m", "venv", "--clear"]).arg(workspace::root().join("target/python"));
-    let name = "making the Python environment of the tests";
-    progress.run(Step { name, command, advice: ADVICE, patience: None })?;
+    command.args(["-m", "venv", "--clear"]).arg(environment.path());
+    let name = format!("making the Python environment of {}", environment.of);
+    progress.run(Step { name: &name, command, advice: ADVICE, patience: None })?;
 
-    let mut command = workspace::command(interpreter());
+    let mut command = workspace::command(environment.interpreter());
     command.args(["-m", "pip", "install", "--disable-pip-version-check", "--requirement"]);
     command.arg(&requirements);
-    let name = "installing the Python packages of the tests";
-    progress.run(Step { name, command, advice: ADVICE, patience: None })?;
+    let name = format!("installing the Python packages of {}", environment.of);
+    progress.run(Step { name: &name, command, advice: ADVICE, patience: None })?;
     stamp.set()
 }
 

@@ -1,0 +1,152 @@
+//! What the gateway is to reach beside the others, and what it has reached in this run.
+
+use super::tables::{self, added, floods_of, times};
+use crate::loads::flood::LIMIT;
+use crate::options::{Contender, Load, StateOn};
+use crate::results::{Crowd, Flood, Honest, Measure, Results};
+use crate::statistics::Spread;
+
+/// How much of the third quarter's memory that of a crowd's last quarter may be.
+const FLAT: f64 = 1.05;
+
+/// How many refusals of a minute are rows of their own; the rest are folded into a few.
+const ROWS_A_MINUTE: u64 = 100;
+
+struct Promise {
+    what: String,
+    reached: String,
+    is_kept: bool,
+}
+
+/// The promises that this run can tell of.
+pub fn table(results: &Results) -> String {
+    let mut found = speed(results);
+    found.extend(latency(results));
+    found.extend(flood(results));
+    found.extend(results.crowd.as_ref().and_then(memory));
+    if found.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<Vec<String>> = found
+        .into_iter()
+        .map(|it| vec![it.what, it.reached, if it.is_kept { "yes" } else { "**no**" }.to_owned()])
+        .collect();
+    format!("### What was promised\n\n{}", tables::table(&["promised", "reached", "kept"], &rows))
+}
+
+/// The throughput on sixteen connections.
+fn speed(results: &Results) -> Vec<Promise> {
+    let promised: &[(Contender, f64)] = match results.state_on {
+        StateOn::Disk => &[(Contender::Original, 2.5), (Contender::Litellm, 5.0)],
+        StateOn::Tmpfs => {
+            &[(Contender::Original, 4.0), (Contender::PassThrough, 0.55), (Contender::Portkey, 1.0)]
+        }
+    };
+    let mut found = Vec::new();
+    for load in [Load::Json16, Load::Sse16] {
+        for (other, least) in promised {
+            let pair = (Contender::Gateway, *other);
+            let Some(ratio) = Spread::of_ratios(results.pairs(load, pair, Measure::rate)) else {
+                continue;
+            };
+            found.push(Promise {
+                what: format!(
+                    "{}: at least {least}× the throughput of {}",
+                    load.name(),
+                    other.title()
+                ),
+                reached: times(Some(ratio)),
+                is_kept: ratio.median >= *least,
+            });
+        }
+    }
+    found
+}
+
+/// What is added at the median on one connection, where no disk is waited for.
+fn latency(results: &Results) -> Vec<Promise> {
+    if results.state_on != StateOn::Tmpfs {
+        return Vec::new();
+    }
+    let own = |contender| added(results, Load::Json1, contender, |it| f64::from(it.whole_p50));
+    let Some(gateway) = own(Contender::Gateway) else { return Vec::new() };
+    let promised = [(Contender::PassThrough, 2.0), (Contender::Portkey, 1.0)];
+    let promise = |(other, most): (Contender, f64)| {
+        let ratio = gateway.median / own(other)?.median;
+        Some(Promise {
+            what: format!("json-1: at most {most}× the added median of {}", other.title()),
+            reached: format!("{ratio:.2}× ({:.2} ms)", gateway.median / 1000.0),
+            is_kept: ratio <= most,
+        })
+    };
+    promised.into_iter().filter_map(promise).collect()
+}
+
+/// Honest users beside a flood, and the rows that refusals cost.
+fn flood(results: &Results) -> Vec<Promise> {
+    let floods = floods_of(results, Contender::Gateway);
+    let of = |figure: fn(&Honest) -> u32, phase: fn(&Flood) -> &Honest| {
+        Spread::of(floods.iter().map(|flood| f64::from(figure(phase(flood)))))
+    };
+    let mut found = Vec::new();
+    let figures: [fn(&Honest) -> u32; 2] = [|it| it.p50, |it| it.p99];
+    for (name, figure) in ["median", "p99"].into_iter().zip(figures) {
+        let (Some(calm), Some(flooded)) = (of(figure, |it| &it.calm), of(figure, |it| &it.flooded))
+        else {
+            continue;
+        };
+        let in_milliseconds = |microseconds: f64| microseconds / 1000.0;
+        found.push(Promise {
+            what: format!("a flood leaves the honest users' {name} within its spread without one"),
+            reached: format!(
+                "{:.2} ms of {:.2}–{:.2}",
+                in_milliseconds(flooded.median),
+                in_milliseconds(calm.lowest),
+                in_milliseconds(calm.highest)
+            ),
+            is_kept: flooded.median <= calm.highest,
+        });
+    }
+    let most = floods.iter().filter_map(|flood| flood.rows_for_refusals).max();
+    let refused = floods.iter().map(|flood| flood.refused).max();
+    if let (Some(most), Some(refused)) = (most, refused) {
+        found.push(Promise {
+            what: format!("of {LIMIT} × 20 a minute, few rows beyond the first {ROWS_A_MINUTE}"),
+            reached: format!("{most} rows for {refused} refusals"),
+            is_kept: most <= ROWS_A_MINUTE * 2,
+        });
+    }
+    found
+}
+
+/// Whether the memory has stopped growing.
+fn memory(crowd: &Crowd) -> Option<Promise> {
+    let quarter = |from: usize| {
+        let (begin, end) = (crowd.samples.len() * from / 4, crowd.samples.len() * (from + 1) / 4);
+        Spread::of(crowd.samples.get(begin..end)?.iter().map(|sample| sample.bytes as f64))
+    };
+    let (third, last) = (quarter(2)?.median, quarter(3)?.median);
+    Some(Promise {
+        what: format!("memory is flat over {} requests of {} users", crowd.requests, crowd.users),
+        reached: format!("{:.0} MB, then {:.0} MB in the last quarter", third / 1e6, last / 1e6),
+        is_kept: last <= third * FLAT,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::memory;
+    use crate::results::{Crowd, MemorySample};
+
+    fn crowd(bytes: impl Fn(usize) -> u64) -> Crowd {
+        let sample = |requests| MemorySample { requests, bytes: bytes(requests) };
+        Crowd { users: 1, requests: 40, seconds: 1.0, samples: (0..=40).map(sample).collect() }
+    }
+
+    #[test]
+    fn memory_that_grows_until_the_end_isn_t_flat() {
+        assert!(memory(&crowd(|_| 100)).unwrap().is_kept);
+        assert!(memory(&crowd(|requests| 100 + requests.min(20) as u64 * 10)).unwrap().is_kept);
+        assert!(!memory(&crowd(|requests| 100 + requests as u64 * 10)).unwrap().is_kept);
+    }
+}
