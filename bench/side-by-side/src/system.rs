@@ -10,7 +10,6 @@ use nix::unistd::{SysconfVar, sysconf};
 struct Stat {
     id: i32,
     parent: i32,
-    name: String,
     /// User and system, in ticks of the clock.
     ticks: u64,
 }
@@ -20,13 +19,12 @@ impl Stat {
     fn parse(text: &str) -> Option<Self> {
         // The name is in parentheses, and may hold some itself.
         let (before, after) = text.rsplit_once(')')?;
-        let (id, name) = before.split_once(" (")?;
+        let (id, _name) = before.split_once(" (")?;
         let fields: Vec<&str> = after.split_ascii_whitespace().collect();
         let field = |index: usize| fields.get(index)?.parse::<u64>().ok();
         Some(Self {
             id: id.parse().ok()?,
             parent: fields.get(1)?.parse().ok()?,
-            name: name.to_owned(),
             ticks: field(11)? + field(12)?,
         })
     }
@@ -59,9 +57,15 @@ pub fn processor_seconds(ids: &[i32]) -> BTreeMap<String, f64> {
     let ticks_a_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100) as f64;
     let mut sums = BTreeMap::new();
     for stat in ids.iter().filter_map(|id| Stat::read(*id)) {
-        *sums.entry(stat.name).or_insert(0.0) += stat.ticks as f64 / ticks_a_second;
+        *sums.entry(program(stat.id)).or_insert(0.0) += stat.ticks as f64 / ticks_a_second;
     }
     sums
+}
+
+/// The program's file: `stat` has the name of its first thread.
+fn program(id: i32) -> String {
+    let path = std::fs::read_link(format!("/proc/{id}/exe")).unwrap_or_default();
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Bytes of memory of these processes together: a member of their `status`, such as `VmRSS`, or the
@@ -141,14 +145,14 @@ mod tests {
 
     #[test]
     fn a_name_may_hold_parentheses() {
-        let expected = Stat { id: 4242, parent: 7, name: "a (b) c".to_owned(), ticks: 200 };
+        let expected = Stat { id: 4242, parent: 7, ticks: 200 };
         assert_eq!(Stat::parse(STAT), Some(expected));
         assert_eq!(Stat::parse("4242 (a"), None);
     }
 
     #[test]
     fn a_family_is_all_that_descend() {
-        let process = |id, parent| Stat { id, parent, name: String::new(), ticks: 0 };
+        let process = |id, parent| Stat { id, parent, ticks: 0 };
         let all = [process(1, 0), process(5, 2), process(2, 1), process(3, 2), process(9, 1)];
         assert_eq!(family_in(&all, 2), [2, 5, 3]);
         assert_eq!(family_in(&all, 9), [9]);
@@ -159,7 +163,9 @@ mod tests {
     fn this_process_is_there_and_has_used_some_time() {
         let own = std::process::id().cast_signed();
         assert_eq!(family(own).first(), Some(&own));
-        assert_eq!(processor_seconds(&[own]).len(), 1);
+        let used = processor_seconds(&[own]);
+        assert!(used.keys().all(|name| name.starts_with("side_by_side-")), "{used:?}");
+        assert_eq!(used.len(), 1);
     }
 
     #[test]

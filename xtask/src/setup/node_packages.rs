@@ -59,7 +59,9 @@ pub fn install_rival(progress: &Progress) -> Result<()> {
 
 fn install_in(progress: &Progress, folder: &Path, name: &str, mut npm: Command) -> Result<()> {
     let inputs = [folder.join("package.json"), folder.join("package-lock.json")];
-    let place = folder.file_name().unwrap_or_default().to_string_lossy();
+    // The clone's own folder may be called anything.
+    let place = folder.strip_prefix(workspace::root()).unwrap_or(folder);
+    let place = place.file_name().unwrap_or_default().to_string_lossy();
     let stamp = Stamp::new(&format!("node-packages-{place}"), stamp::hash("", &inputs)?);
     if stamp.is_current(&[folder.join("node_modules/.package-lock.json")]) {
         return Ok(());

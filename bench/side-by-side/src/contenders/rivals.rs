@@ -14,6 +14,9 @@ use crate::options::Contender;
 use crate::process::Process;
 
 /// Portkey's gateway: told by headers whom to ask, it keeps no state at all.
+///
+/// `bench/package.json` holds its HTTP server back to the last one with which it streams:
+/// <https://github.com/Portkey-AI/gateway/issues/1389>.
 pub(super) async fn portkey(site: &Site) -> Result<Running> {
     let address = free_port()?;
     let log = site.log(Contender::Portkey);

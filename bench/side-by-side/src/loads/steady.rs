@@ -10,7 +10,7 @@ use crate::client::{Until, Users, in_turn};
 use crate::contenders::{Running, Site};
 use crate::results::Measure;
 use crate::statistics::percentile;
-use crate::system::{family, memory, processor_seconds, reset_highest_memory};
+use crate::system::{memory, processor_seconds, reset_highest_memory};
 use crate::talk::Kind;
 
 /// How many users ask.
@@ -54,8 +54,7 @@ pub async fn measure(
     ensure_all_answered(&before)?;
     let ids = running.family(site);
     let upstream = site.upstream.process.family();
-    let ourselves =
-        family(std::process::id().cast_signed()).into_iter().take(1).collect::<Vec<_>>();
+    let ourselves = vec![std::process::id().cast_signed()];
     reset_highest_memory(&ids);
     let used = || [&ids, &upstream, &ourselves].map(|ids| processor_seconds(ids));
     let [before, upstream_before, client_before] = used();
