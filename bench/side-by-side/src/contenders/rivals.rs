@@ -13,6 +13,9 @@ use super::{Running, START, Site, free_port, target};
 use crate::options::Contender;
 use crate::process::Process;
 
+/// What everybody shows to `LiteLLM`.
+const MASTER_KEY: &str = "sk-of-everybody-in-the-bench";
+
 /// Portkey's gateway: told by headers whom to ask, it keeps no state at all.
 ///
 /// `bench/package.json` holds its HTTP server back to the last one with which it streams:
@@ -57,9 +60,16 @@ pub(super) async fn litellm(site: &Site) -> Result<Running> {
     // What its documentation says for production; and no download of prices at the start.
     command.env("LITELLM_LOG", "ERROR").env("LITELLM_MODE", "PRODUCTION");
     command.env("LITELLM_LOCAL_MODEL_COST_MAP", "True");
+    // It won't start without one, and without a database it takes no other.
+    command.env("LITELLM_MASTER_KEY", MASTER_KEY);
     let mut process = Process::start_silent(command, &log)?;
     process.until(START, async || TcpStream::connect(address).await.ok()).await?;
     // It listens before it has read its settings.
     sleep(Duration::from_secs(1)).await;
-    Ok(Running { target: target(address, &[])?, process: Some(process), log, _state: Some(state) })
+    Ok(Running {
+        target: target(address, &[("authorization", &format!("Bearer {MASTER_KEY}"))])?,
+        process: Some(process),
+        log,
+        _state: Some(state),
+    })
 }
