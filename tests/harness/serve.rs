@@ -70,7 +70,8 @@ impl Running {
 }
 
 /// The built xtask where there is one, else cargo, which builds it.
-pub(crate) fn xtask() -> Command {
+#[must_use]
+pub fn xtask() -> Command {
     let beside = std::env::current_exe().ok().and_then(|suite| {
         let folder = suite.parent()?.parent()?;
         Some(folder.join("xtask")).filter(|xtask| xtask.is_file())

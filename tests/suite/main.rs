@@ -13,6 +13,7 @@
 
 mod alerts;
 mod answer;
+mod bench;
 mod binding;
 mod bodies;
 mod burst;
@@ -124,6 +125,7 @@ fn main() -> ExitCode {
         kits::tests(),
         codex_custody::tests(),
         measures::tests(),
+        bench::tests(),
         tiers::tests(),
         daily::tests(),
         deploy::tests(),

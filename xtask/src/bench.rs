@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds the program that measures, with optimisations, and becomes it.
+//! `cargo xtask bench`: builds the program that measures, and becomes it.
 //!
 //! It is a package of its own, `bench/side-by-side`, so that the other commands are quick to build.
 
@@ -23,12 +23,16 @@ pub struct Options {
 /// # Errors
 /// When it can't be built or started.
 pub fn run(options: &Options) -> Result<()> {
+    // A quick run only tells whether everything works: it takes what the tests have compiled already.
+    let is_quick = options.arguments.iter().any(|argument| argument == "--quick");
+    let (profile, folder) = if is_quick { ("dev", "debug") } else { ("measure", "measure") };
     let mut command = workspace::command("cargo");
-    command.args(["build", "--locked", "--profile", "measure", "--package", "side-by-side"]);
+    command.args(["build", "--locked", "--profile", profile, "--package", "side-by-side"]);
     let advice = "Mend what the compiler names above.";
     let name = "building what measures";
     Progress::new().run(Step { name, command, advice, patience: None })?;
-    let mut measuring = workspace::command(workspace::root().join("target/measure/side-by-side"));
+    let program = workspace::root().join("target").join(folder).join("side-by-side");
+    let mut measuring = workspace::command(program);
     measuring.args(&options.arguments);
     // It sets up, builds and serves by way of us.
     measuring.env("GATEWAY_XTASK", std::env::current_exe().context("where is xtask?")?);

@@ -50,7 +50,7 @@ pub struct Options {
     /// Shuffle as this seed says (default: a new one, which is printed)
     #[arg(long)]
     pub seed: Option<u64>,
-    /// One round of one second a load, without what takes a large install: whether everything works
+    /// Only look whether everything works: one round of one second a load, nothing large installed
     #[arg(long)]
     pub quick: bool,
     /// Write the results into this folder

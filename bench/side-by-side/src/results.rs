@@ -167,6 +167,23 @@ impl Results {
         self.rounds.iter().filter_map(both).collect()
     }
 
+    /// A figure of the contender's less that of the upstream alone, by the number of the round.
+    pub fn added(
+        &self,
+        load: Load,
+        contender: Contender,
+        figure: impl Fn(&Measure) -> f64,
+    ) -> BTreeMap<usize, f64> {
+        let added = |round: &Round| {
+            let measures = round.loads.get(&load)?;
+            let alone = measures.get(&Contender::Upstream)?;
+            let others = measures.get(&contender).filter(|_| contender != Contender::Upstream)?;
+            Some(figure(others) - figure(alone))
+        };
+        let rounds = self.rounds.iter().enumerate();
+        rounds.filter_map(|(number, round)| Some((number, added(round)?))).collect()
+    }
+
     /// Who was measured, in the order in which they are shown.
     pub fn contenders(&self) -> Vec<Contender> {
         let has = |contender: &Contender| self.rounds.iter().any(|it| it.order.contains(contender));

@@ -42,7 +42,7 @@ impl Plan {
             time: Duration::from_secs(seconds),
             // Honest users ask seldom: it takes longer to hear of their slowest answers.
             flood_time: Duration::from_secs((seconds * 2).min(20)),
-            warm_up: Duration::from_millis(if options.quick { 300 } else { 1_000 }),
+            warm_up: Duration::from_millis(if options.quick { 300 } else { 3_000 }),
         }
     }
 

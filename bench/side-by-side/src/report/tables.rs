@@ -24,12 +24,12 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     format!("{}{}{rows}", line(&head), line(&rule))
 }
 
-/// A ratio with its spread.
+/// A ratio with its spread, to two digits at least.
 pub fn times(spread: Option<Spread>) -> String {
-    spread.map_or_else(
-        || "–".to_owned(),
-        |it| format!("{:.2}× ({:.2}–{:.2})", it.median, it.lowest, it.highest),
-    )
+    let Some(spread) = spread else { return "–".to_owned() };
+    let digits = if spread.median < 0.1 { 4 } else { 2 };
+    let Spread { median, lowest, highest, .. } = spread;
+    format!("{median:.digits$}× ({lowest:.digits$}–{highest:.digits$})")
 }
 
 /// A figure in milliseconds, from microseconds.
@@ -96,7 +96,9 @@ pub fn loads(results: &Results) -> String {
 fn row(results: &Results, load: Load, contender: Contender) -> Vec<String> {
     let measures = results.measures(load, contender);
     let of = |figure: fn(&Measure) -> f64| Spread::of(measures.iter().map(|it| figure(it)));
-    let added = |figure: fn(&Measure) -> f64| milliseconds(added(results, load, contender, figure));
+    let added = |figure: fn(&Measure) -> f64| {
+        milliseconds(Spread::of(results.added(load, contender, figure).into_values()))
+    };
     vec![
         contender.title().to_owned(),
         figure(of(Measure::rate), 0),
@@ -112,20 +114,6 @@ fn row(results: &Results, load: Load, contender: Contender) -> Vec<String> {
 /// What the harness itself costs.
 fn others_a_thousand(measure: &Measure) -> f64 {
     (measure.upstream_processor + measure.client_processor) * 1000.0 / measure.requests as f64
-}
-
-/// A figure of the contender's less that of the upstream alone in the same round.
-pub fn added(
-    results: &Results,
-    load: Load,
-    contender: Contender,
-    figure: impl Fn(&Measure) -> f64,
-) -> Option<Spread> {
-    if contender == Contender::Upstream {
-        return None;
-    }
-    let pairs = results.pairs(load, (contender, Contender::Upstream), figure);
-    Spread::of(pairs.into_iter().map(|(whole, upstream)| whole - upstream))
 }
 
 /// What a request costs in calls and rows.
@@ -151,7 +139,8 @@ pub fn costs(results: &Results) -> String {
     let head =
         ["a request", "object calls", "rows in objects", "rows in D1", "KV reads", "KV writes"];
     format!(
-        "### What a request costs\n\nCounted over {} requests of known users; the others keep nothing.\n\n{}",
+        "### What a request costs\n\nCounted over {} requests of known users; the others keep nothing. The \
+         more a user asks for in a second, the more rows share the writes of one batch.\n\n{}",
         results.costs.values().map(|costs| costs.requests).max().unwrap_or(0),
         table(&head, &rows)
     )
@@ -240,6 +229,15 @@ pub fn crowd(results: &Results) -> String {
 #[cfg(test)]
 mod tests {
     use super::table;
+    use crate::statistics::Spread;
+
+    #[test]
+    fn a_small_ratio_has_its_digits_too() {
+        let times = |value| super::times(Spread::of([value]));
+        assert_eq!(times(2.5), "2.50× (2.50–2.50)");
+        assert_eq!(times(0.0123), "0.0123× (0.0123–0.0123)");
+        assert_eq!(super::times(None), "–");
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_cells() {
