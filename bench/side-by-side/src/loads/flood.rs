@@ -26,6 +26,9 @@ const HONEST_A_SECOND: f64 = 8.0;
 
 const FLOODER: &str = "flooder";
 
+/// More than wait at once, should each answer take half a second: a flood doesn't wait for answers.
+const FLOODING: usize = 128;
+
 /// How long rows may take to the log.
 const ROWS: Duration = Duration::from_secs(5);
 
@@ -53,7 +56,7 @@ pub async fn measure(
 
     let flood_rate = f64::from(LIMIT * TIMES) / 60.0;
     let with_flood = async || {
-        let flooding = by_the_clock(target, &loud, (Kind::Json, 16), (flood_rate, time));
+        let flooding = by_the_clock(target, &loud, (Kind::Json, FLOODING), (flood_rate, time));
         tokio::join!(honestly(), flooding)
     };
     let (calm, (flooded, flood)) = if calm_first {
