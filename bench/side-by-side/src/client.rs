@@ -24,6 +24,9 @@ use crate::talk::{Kind, is_whole, question};
 /// Nobody here waits longer for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How often each of a cohort asks before the next one's turn comes.
+const TURNS: usize = 10;
+
 /// How many mistakes are told in words; the rest are counted.
 const TOLD: usize = 5;
 
@@ -40,6 +43,8 @@ pub struct Target {
 #[derive(Debug)]
 pub struct Users {
     names: Vec<(HeaderValue, HeaderValue)>,
+    /// How many of them take turns at a time.
+    cohort: usize,
     next: AtomicUsize,
 }
 
@@ -49,19 +54,33 @@ impl Users {
     /// # Errors
     /// When a name can't be in a header.
     pub fn new(prefix: &str, count: usize) -> Result<Arc<Self>> {
+        Self::in_cohorts(prefix, count, count)
+    }
+
+    /// The same, but only some of them take turns at a time: ten turns each, then come the next.
+    ///
+    /// # Errors
+    /// When a name can't be in a header.
+    pub fn in_cohorts(prefix: &str, count: usize, cohort: usize) -> Result<Arc<Self>> {
         let user = |number: usize| {
             let name = HeaderValue::from_str(&format!("{prefix}-{number}"))?;
             let key = HeaderValue::from_str(&format!("Bearer sk-{prefix}-{number:08}"))?;
             Ok((name, key))
         };
         let names = (0..count).map(user).collect::<Result<Vec<_>>>()?;
-        Ok(Arc::new(Self { names, next: AtomicUsize::new(0) }))
+        Ok(Arc::new(Self { names, cohort: cohort.max(1), next: AtomicUsize::new(0) }))
     }
 
     fn next(&self) -> Option<&(HeaderValue, HeaderValue)> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        self.names.get(turn % self.names.len().max(1))
+        self.names.get(whose(turn, self.cohort, self.names.len()))
     }
+}
+
+/// Whose turn it is, of so many.
+fn whose(turn: usize, cohort: usize, all: usize) -> usize {
+    let cohorts_before = turn / (cohort * TURNS);
+    (cohorts_before * cohort + turn % cohort) % all.max(1)
 }
 
 /// What came of a load.
@@ -299,7 +318,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    use super::{Target, Until, Users, by_the_clock, in_turn};
+    use super::{Target, Until, Users, by_the_clock, in_turn, whose};
     use crate::talk::{ANSWER, Kind};
 
     /// Gives one answer a connection, the `nth` of which is `answer`, and closes it.
@@ -324,6 +343,19 @@ mod tests {
 
     fn whole() -> String {
         answer("200 OK", std::str::from_utf8(&ANSWER).unwrap())
+    }
+
+    #[test]
+    fn a_cohort_takes_its_turns_and_then_the_next_does() {
+        let order = |cohort, all| (0..120).map(move |turn| whose(turn, cohort, all));
+        assert!(order(4, 4).eq((0..120).map(|turn| turn % 4)));
+        let first: Vec<usize> = order(2, 6).take(20).collect();
+        assert_eq!(first, [0, 1].repeat(10));
+        let third: Vec<usize> = order(2, 6).skip(40).take(22).collect();
+        assert_eq!(third, [[4, 5].repeat(10), vec![0, 1]].concat());
+        for user in 0..6 {
+            assert_eq!(order(2, 6).filter(|whose| *whose == user).count(), 20);
+        }
     }
 
     #[tokio::test]

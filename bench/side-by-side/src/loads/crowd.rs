@@ -17,6 +17,9 @@ use crate::talk::Kind;
 /// In how many parts the requests are sent; after each the memory is noted.
 const PARTS: usize = 40;
 
+/// In how many parts the users come.
+const COHORTS: usize = 10;
+
 /// How many users, and requests of all of them together.
 pub struct Size {
     pub users: usize,
@@ -29,7 +32,10 @@ pub struct Size {
 /// When an answer is wrong.
 pub async fn measure(site: &Site, how_many: &Size, told: impl Fn(&str)) -> Result<Crowd> {
     let running = site.start(Contender::Gateway, Purpose::Speed).await?;
-    let users: Arc<Users> = Users::new("crowd", how_many.users)?;
+    // An object sleeps after ten seconds without a request; until then it holds three files open. That
+    // all are awake at once is not what a crowd does, and is more than a process may open on some
+    // machines.
+    let users: Arc<Users> = Users::in_cohorts("crowd", how_many.users, how_many.users / COHORTS)?;
     let part = how_many.requests / PARTS;
     let note = |requests| MemorySample { requests, bytes: memory(&running.family(site), "VmRSS") };
     let mut samples = vec![note(0)];

@@ -217,7 +217,7 @@ pub fn crowd(results: &Results) -> String {
     };
     let row = ["MB".to_owned(), at(0.0), at(0.25), at(0.5), at(0.75), at(1.0)].to_vec();
     format!(
-        "### A crowd\n\n{} users, {} requests of all in turn, {:.0} a second; the memory of all of the \
+        "### A crowd\n\n{} users, a tenth of them at a time, {} requests, {:.0} a second; the memory of all of the \
          gateway's processes.\n\n{}",
         crowd.users,
         crowd.requests,
