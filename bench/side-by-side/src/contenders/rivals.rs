@@ -2,12 +2,10 @@
 //! doesn't need, and in one process each, as a Worker's isolate is one.
 
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
 use tokio::net::TcpStream;
-use tokio::time::sleep;
 
 use super::{Running, START, Site, free_port, target};
 use crate::options::Contender;
@@ -64,8 +62,6 @@ pub(super) async fn litellm(site: &Site) -> Result<Running> {
     command.env("LITELLM_MASTER_KEY", MASTER_KEY);
     let mut process = Process::start_silent(command, &log)?;
     process.until(START, async || TcpStream::connect(address).await.ok()).await?;
-    // It listens before it has read its settings.
-    sleep(Duration::from_secs(1)).await;
     Ok(Running {
         target: target(address, &[("authorization", &format!("Bearer {MASTER_KEY}"))])?,
         process: Some(process),

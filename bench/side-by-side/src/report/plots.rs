@@ -13,8 +13,11 @@ const INK: RGBColor = RGBColor(40, 40, 40);
 const OTHERS: RGBColor = RGBColor(150, 170, 190);
 const OURS: RGBColor = RGBColor(240, 130, 50);
 
-/// One panel of bars is this large.
-const PANEL: (u32, u32) = (520, 190);
+/// One panel of bars is this wide.
+const PANEL: u32 = 520;
+
+/// From one bar to the next.
+const STEP: u32 = 28;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -38,7 +41,8 @@ fn throughput(results: &Results) -> Result<String> {
     let loads = steady(results);
     let columns = loads.len().min(2);
     let rows = loads.len().div_ceil(2);
-    let size = (PANEL.0 * u32::try_from(columns)?, PANEL.1 * u32::try_from(rows)?);
+    let height = 48 + STEP * u32::try_from(results.contenders().len())?;
+    let size = (PANEL * u32::try_from(columns)?, height * u32::try_from(rows)?);
     let mut text = String::new();
     {
         let root = SVGBackend::with_string(&mut text, size).into_drawing_area();
@@ -68,7 +72,7 @@ fn bars(panel: &Area<'_>, results: &Results, load: Load) -> Result<()> {
     let highest = found.iter().map(|(_, ratio)| ratio.highest).fold(1.0, f64::max);
     let title = format!("{}: answers a second ÷ those of {}", load.name(), base.title());
     panel.draw(&Text::new(title, (12, 10), ("sans-serif", 14).into_font().color(&INK)))?;
-    let (left, width, step) = (190, 250.0, 28);
+    let (left, width) = (190, 250.0);
     let at = |value: f64| left + (value / highest * width) as i32;
     let mut top = 38;
     for (contender, ratio) in found {
@@ -81,7 +85,7 @@ fn bars(panel: &Area<'_>, results: &Results, load: Load) -> Result<()> {
         panel.draw(&PathElement::new(whisker, INK.stroke_width(1)))?;
         let value = format!("{:.2}", ratio.median);
         panel.draw(&Text::new(value, (at(ratio.highest) + 6, top + 3), font()))?;
-        top += step;
+        top += STEP.cast_signed();
     }
     Ok(())
 }
