@@ -23,6 +23,11 @@ as it has its answer. The machine is shared by contender, upstream and clients.
 
 Absolute figures say more about the machine than about the contenders. What counts is the ratios: each is \
 that of a pair within one round; shown is the median of the rounds, with the lowest and the highest.
+
+The Workers run in the same workerd, straight from the socket. KV and D1 are those of Miniflare, which \
+keep the promises of Cloudflare's and not their speed. Portkey's gateway and LiteLLM's proxy run as their \
+documentation says, in one process each and without a database: they keep no count and no log here. In each \
+stream Portkey's own code waits 25 ms after the first piece.
 ";
 
 /// Where the results of a run are kept below a folder.
