@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -137,24 +138,27 @@ async fn an_outage_under_load_is_one_message_and_its_end_another() {
     assert_eq!(world.shown("nothing is known yet", |_| true).await["is_well"], Value::Null);
     drop(upstream);
     let (began, world) = (Instant::now(), &world);
+    let failures = &AtomicU32::new(0);
+    // For as long as it takes to be a load, on a slow machine too.
+    let is_load = || failures.load(Relaxed) > 200;
+    let goes_on = || began.elapsed() < (if is_load() { 12 } else { 60 }) * SECOND;
     let users = (0..50).map(|number| async move {
-        let mut failures = 0;
-        while began.elapsed() < 12 * SECOND {
-            failures += usize::from(world.chat(&format!("u{number}")).await == 502);
+        while goes_on() {
+            let is_failed = world.chat(&format!("u{number}")).await == 502;
+            failures.fetch_add(is_failed.into(), Relaxed);
             tokio::time::sleep(SECOND / 5).await;
         }
-        failures
     });
     let first = async {
-        world.when_told(1, 10 * SECOND).await;
+        world.when_told(1, 30 * SECOND).await;
         began.elapsed()
     };
-    let (failures, first) = tokio::join!(join_all(users), first);
-    let failures: usize = failures.iter().sum();
-    println!("{failures} requests of 50 users failed; told after {first:?}");
-    assert!(failures > 200, "{failures} are no load");
+    let (_, first) = tokio::join!(join_all(users), first);
+    assert!(is_load(), "{failures:?} are no load");
+    println!("{failures:?} requests of 50 users failed; told after {first:?}");
     assert_eq!(world.told(), news(&["bad"]));
-    assert!(world.notices() <= 5, "{} reports in 12 s", world.notices());
+    let (reports, seconds) = (world.notices(), began.elapsed().as_secs());
+    assert!(reports as u64 <= seconds / 4 + 2, "{reports} reports in {seconds} s");
     let shown = world.shown("it isn't well", |shown| shown["is_well"] == false).await;
     assert_eq!(shown["problem"], "no answer from OPENCLAW_URL");
     let message = world.told.seen().remove(0);

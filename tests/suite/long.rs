@@ -10,7 +10,7 @@ use crate::runner::Test;
 use crate::{shared, tests};
 
 pub fn tests() -> Vec<Test> {
-    tests![Patient: a_stream_of_ten_minutes_is_like_any_other]
+    tests![Longest: a_stream_of_ten_minutes_is_like_any_other]
 }
 
 async fn a_stream_of_ten_minutes_is_like_any_other() {

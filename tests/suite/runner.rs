@@ -14,13 +14,19 @@ use crate::{redaction, shared};
 /// How many ordinary tests run at once. Most of them wait most of the time.
 const AT_ONCE: u32 = 6;
 
-/// How many tests may be begun at once: the ordinary ones and all that only wait.
-const THREADS: usize = 40;
+/// How many patient ones run beside them. Each starts a gateway of its own, and all of them at once would
+/// have the machine do nothing else for minutes.
+const PATIENT_AT_ONCE: usize = 8;
+
+/// How many tests may be begun at once: more than those that wait for a seat.
+const THREADS: usize = 100;
 
 /// Who else may run while a test does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Turn {
-    /// It mostly waits and needs no quiet: begins first, counts for nobody.
+    /// It takes as long as all the others together: begins first, counts for nobody.
+    Longest,
+    /// It mostly waits: counts for no ordinary one.
     Patient,
     /// A few others run beside it.
     Ordinary,
@@ -65,9 +71,16 @@ pub fn run(mut tests: Vec<Test>) -> ExitCode {
         .build()
         .expect("a runtime");
     let seats = Arc::new(Semaphore::new(AT_ONCE as usize));
-    // Patient ones first: the longest of them takes as long as all the others together.
+    let patient_seats = Arc::new(Semaphore::new(PATIENT_AT_ONCE));
+    // Who waits longest begins first.
     tests.sort_by_key(|test| test.turn);
-    let trials = tests.into_iter().map(|test| trial(test, &runtime, &seats)).collect();
+    let trials = tests
+        .into_iter()
+        .map(|test| {
+            let seats = if test.turn == Turn::Patient { &patient_seats } else { &seats };
+            trial(test, &runtime, seats)
+        })
+        .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     shared::stop();
     crate::codex::stop();
@@ -85,8 +98,8 @@ fn trial(test: Test, runtime: &tokio::runtime::Runtime, seats: &Arc<Semaphore>) 
     let seats = Arc::clone(seats);
     Trial::test(test.name, move || {
         let wanted = match test.turn {
-            Turn::Patient => 0,
-            Turn::Ordinary => 1,
+            Turn::Longest => 0,
+            Turn::Patient | Turn::Ordinary => 1,
             Turn::Alone => AT_ONCE,
         };
         let run = test.run;
