@@ -20,7 +20,13 @@ async fn the_same_kit_reaches_an_openclaw_of_ones_own() {
     let env =
         |key: &str| format!("OPENCLAW_URL={url}/v1\nUSER_ID=ada\nOPENCLAW_GATEWAY_KEY={key}\n");
     let kit = Kit::with(env(TOKEN));
-    let ended = kit.setup().await;
+    let mut ended = kit.setup().await;
+    for _ in 0..3 {
+        // One that has just been started, on a busy machine: "Run this again in a minute".
+        if ended.code == Some(8) {
+            ended = kit.setup().await;
+        }
+    }
     ended.is_ready();
     ended.tells_none_of(&[TOKEN]);
     kit.doctor().await.is_ready();
