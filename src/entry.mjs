@@ -23,101 +23,42 @@ class Gateway extends WorkerEntrypoint {
 // Under a name too: `cargo xtask serve` goes to it directly, past the runtime's router of assets.
 export { Gateway as default, Gateway };
 
-export class UserSession extends DurableObject {
-  #session;
-  constructor(state, env) {
-    super(state, env);
-    this.#session = new gateway.UserSession(state, env);
-  }
-  receive(message) {
-    return this.#session.receive(message);
-  }
-  alarm() {
-    return this.#session.alarm();
-  }
-}
+// The class of an object that agents' requests need.
+const ofGateway = (name) =>
+  class extends DurableObject {
+    #object;
+    constructor(state, env) {
+      super(state, env);
+      this.#object = new gateway[name](state, env);
+    }
+    receive(message) {
+      return this.#object.receive(message);
+    }
+    alarm() {
+      return this.#object.alarm();
+    }
+  };
 
-export class Guesses extends DurableObject {
-  #guesses;
-  constructor(state, env) {
-    super(state, env);
-    this.#guesses = new gateway.Guesses(state, env);
-  }
-  receive(message) {
-    return this.#guesses.receive(message);
-  }
-  alarm() {
-    return this.#guesses.alarm();
-  }
-}
+// The class of one whose work can wait for the office to be loaded.
+const ofOffice = (name) =>
+  class extends DurableObject {
+    #object;
+    constructor(state, env) {
+      super(state, env);
+      this.#object = office().then((office) => new office[name](state, env));
+    }
+    async receive(message) {
+      return (await this.#object).receive(message);
+    }
+    async alarm() {
+      return (await this.#object).alarm();
+    }
+  };
 
-export class UpstreamSlots extends DurableObject {
-  #slots;
-  constructor(state, env) {
-    super(state, env);
-    this.#slots = new gateway.UpstreamSlots(state, env);
-  }
-  receive(message) {
-    return this.#slots.receive(message);
-  }
-  alarm() {
-    return this.#slots.alarm();
-  }
-}
-
-// What it does can wait for the office to be loaded.
-export class Customer extends DurableObject {
-  #customer;
-  constructor(state, env) {
-    super(state, env);
-    this.#customer = office().then((office) => new office.Customer(state, env));
-  }
-  async receive(message) {
-    return (await this.#customer).receive(message);
-  }
-  async alarm() {
-    return (await this.#customer).alarm();
-  }
-}
-
-export class Farewell extends DurableObject {
-  #farewell;
-  constructor(state, env) {
-    super(state, env);
-    this.#farewell = office().then((office) => new office.Farewell(state, env));
-  }
-  async receive(message) {
-    return (await this.#farewell).receive(message);
-  }
-  async alarm() {
-    return (await this.#farewell).alarm();
-  }
-}
-
-export class Alerts extends DurableObject {
-  #alerts;
-  constructor(state, env) {
-    super(state, env);
-    this.#alerts = office().then((office) => new office.Alerts(state, env));
-  }
-  async receive(message) {
-    return (await this.#alerts).receive(message);
-  }
-  async alarm() {
-    return (await this.#alerts).alarm();
-  }
-}
-
-export class Actions extends DurableObject {
-  #actions;
-  constructor(state, env) {
-    super(state, env);
-    this.#actions = office().then((office) => new office.Actions(state, env));
-  }
-  async receive(message) {
-    return (await this.#actions).receive(message);
-  }
-  async alarm() {
-    return (await this.#actions).alarm();
-  }
-}
+export const UserSession = ofGateway("UserSession");
+export const Guesses = ofGateway("Guesses");
+export const UpstreamSlots = ofGateway("UpstreamSlots");
+export const Customer = ofOffice("Customer");
+export const Farewell = ofOffice("Farewell");
+export const Alerts = ofOffice("Alerts");
+export const Actions = ofOffice("Actions");

@@ -3,18 +3,10 @@
 // one document of JSON.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { chromium, devices } from "playwright-core";
+import { devices } from "playwright-core";
+import { launch } from "./chromium.mjs";
 
 const [part, url, folder] = process.argv.slice(2);
-const FLAGS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 
 /** What doesn't fit: a card's text beyond its edge, a part over another, a page that is too high. */
 function findMisfits() {
@@ -94,7 +86,7 @@ async function open(browser) {
   return { ...here, heading, complaints };
 }
 
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: FLAGS });
+const browser = await launch();
 try {
   console.log(JSON.stringify(await { print, open }[part](browser)));
 } finally {

@@ -5,19 +5,10 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
-import { chromium } from "playwright-core";
+import { launch } from "./chromium.mjs";
 
-const { CHROMIUM, GATEWAY_URL, OPERATOR_TOKEN, PART, SCREENSHOTS, VICTIM } = process.env;
+const { GATEWAY_URL, OPERATOR_TOKEN, PART, SCREENSHOTS, VICTIM } = process.env;
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const FLAGS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 const SIZES = { desktop: { width: 1440, height: 900 }, phone: { width: 390, height: 844 } };
 const PAGES = {
   room: ["#/", ".tiles"],
@@ -335,7 +326,7 @@ async function theLooks(browser) {
 }
 
 // It makes a profile of its own below TMPDIR, and takes it away.
-const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: FLAGS });
+const browser = await launch();
 try {
   if (PART === "looks") await theLooks(browser);
   else {
