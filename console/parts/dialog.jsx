@@ -1,5 +1,5 @@
 // Dialogs: the browser's own, which keeps the focus inside and closes with Escape.
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { announce } from "./announce.jsx";
 import { Icon } from "./icons.jsx";
 
@@ -9,9 +9,10 @@ const FIRST = ".dialog-body :is(input, select, button)";
 export function Dialog({ title, onClose, children }) {
   const element = useRef(null);
   const heading = useId();
-  useEffect(() => {
+  // A dialog that is taken away doesn't give the focus back by itself, and what is undone after the
+  // next paint comes too late: the next key would go nowhere.
+  useLayoutEffect(() => {
     const dialog = element.current;
-    // A dialog that is taken away doesn't give the focus back by itself.
     const before = document.activeElement;
     dialog.showModal();
     dialog.querySelector(FIRST)?.focus();

@@ -34,15 +34,20 @@ pub fn openclaw() -> PathBuf {
 
 /// `npm ci` on the Node that OpenClaw will run on. Its packages' install scripts build nothing that
 /// a gateway without channels needs.
+///
+/// What OpenClaw's own scripts would do, it does when it is first started, and two that are first
+/// started together get into each other's way: its first start is here, on its own.
 fn install() {
-    let output = Command::new("npm")
-        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-        .env("PATH", path())
-        .current_dir(folder())
-        .output()
-        .expect("npm is installed");
+    run(Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]));
+    run(Command::new(crate::node_tool("node"))
+        .arg("node_modules/openclaw/openclaw.mjs")
+        .arg("--version"));
+}
+
+fn run(command: &mut Command) {
+    let output = command.env("PATH", path()).current_dir(folder()).output().expect("it starts");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "npm ci in {} failed:\n{said}", folder().display());
+    assert!(output.status.success(), "{command:?} in {} failed:\n{said}", folder().display());
 }
 
 /// PATH with the workspace's own Node before the machine's.
