@@ -174,6 +174,8 @@ pub enum Error {
     RosterUnfinished,
     #[error("The agent can't be reached right now. Try again in a minute, or tell the operator.")]
     UpstreamUnreachable,
+    #[error("The agent broke off in the middle of its answer. Send it again.")]
+    UpstreamInterrupted,
     #[error(
         "Your sign-in can't be renewed right now, for the sign-in service doesn't answer. Try again \
          in a minute; you don't need to sign in again."
@@ -262,9 +264,10 @@ impl Error {
             | Self::SignInTooSoon { .. }
             | Self::ConcurrencyLimitExceeded { .. } => 429,
             Self::Internal | Self::RosterUnfinished => 500,
-            Self::UpstreamUnreachable | Self::UpstreamRedirect | Self::TokenEndpointUnavailable => {
-                502
-            }
+            Self::UpstreamUnreachable
+            | Self::UpstreamInterrupted
+            | Self::UpstreamRedirect
+            | Self::TokenEndpointUnavailable => 502,
             Self::NotConfigured(_)
             | Self::AccessUnavailable
             | Self::DatabaseUnavailable
@@ -320,6 +323,7 @@ impl Error {
             Self::ConcurrencyLimitExceeded { .. } => "concurrency_limit_exceeded",
             Self::Internal | Self::RosterUnfinished => "internal_error",
             Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamInterrupted => "upstream_interrupted",
             Self::UpstreamRedirect => "upstream_redirect",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::UpstreamBusy { .. } => "upstream_busy",

@@ -11,6 +11,7 @@ mod injected {
     use wasm_bindgen::JsValue;
     use worker::Delay;
 
+    use crate::headers::HeaderList;
     use crate::log;
 
     /// How long a fault lasts that is a delay.
@@ -34,17 +35,18 @@ mod injected {
     }
 
     /// Moves the clock as `x-fault-clock-offset-ms` says, from now on and for the whole isolate.
-    pub fn move_clock(headers: &web_sys::Headers) {
-        let text = headers.get("x-fault-clock-offset-ms").ok().flatten();
+    pub fn move_clock(headers: &HeaderList) {
+        let text = headers.get("x-fault-clock-offset-ms");
         if let Some(offset) = text.and_then(|text| text.parse::<f64>().ok()) {
             let _ = Reflect::set(&js_sys::global(), &clock_offset_name(), &offset.into());
         }
     }
 
     /// Remembers which fault a request asks for in `x-fault`.
-    pub fn note(headers: &web_sys::Headers, request_id: &str) {
-        if let Some(fault) = headers.get("x-fault").ok().flatten() {
-            WANTED.with_borrow_mut(|wanted| wanted.insert(request_id.to_owned(), fault));
+    pub fn note(headers: &HeaderList, request_id: &str) {
+        if let Some(fault) = headers.get("x-fault") {
+            let (request_id, fault) = (request_id.to_owned(), fault.to_owned());
+            WANTED.with_borrow_mut(|wanted| wanted.insert(request_id, fault));
         }
     }
 
@@ -78,9 +80,9 @@ mod injected {
         0
     }
     /// Does nothing.
-    pub const fn move_clock(_headers: &web_sys::Headers) {}
+    pub const fn move_clock(_headers: &crate::headers::HeaderList) {}
     /// Does nothing.
-    pub const fn note(_headers: &web_sys::Headers, _request_id: &str) {}
+    pub const fn note(_headers: &crate::headers::HeaderList, _request_id: &str) {}
     /// Does nothing.
     pub const fn strike(_request_id: &str, _place: &str) {}
     /// Does nothing.

@@ -67,7 +67,7 @@ pub async fn wrong_kit(incoming: &Incoming, context: &Context) -> Result<(), Err
 pub fn network(incoming: &Incoming, context: &Context) -> Result<String, Error> {
     let settings = context.settings()?;
     let address = incoming.header("cf-connecting-ip");
-    Ok(network_name(settings.ip_hash_pepper.as_ref(), address.as_deref()))
+    Ok(network_name(settings.ip_hash_pepper.as_ref(), address))
 }
 
 async fn count(

@@ -7,10 +7,11 @@ use domain::clock::Millis;
 use domain::identifiers::UserId;
 use domain::path;
 use url::{Url, form_urlencoded};
-use web_sys::{Headers, Request};
+use web_sys::Request;
 
 use crate::context::random_id;
 use crate::error::Error;
+use crate::headers::HeaderList;
 use crate::{clock, fault};
 
 /// What every handler may want to know of a request.
@@ -18,7 +19,7 @@ pub struct Incoming {
     /// The runtime's own object: body and signal.
     pub request: Request,
     /// Its headers.
-    pub headers: Headers,
+    pub headers: HeaderList,
     /// `x-request-id` of the answer, and the name of its lease and its row.
     pub request_id: String,
     /// When it came.
@@ -40,7 +41,7 @@ pub struct Incoming {
 impl Incoming {
     /// Reads what is needed of a request before its body.
     pub fn new(request: Request) -> Self {
-        let headers = request.headers();
+        let headers = HeaderList::read(&request.headers());
         fault::move_clock(&headers);
         let text = request.url();
         let url = Url::parse(&text).ok();
@@ -70,8 +71,8 @@ impl Incoming {
     }
 
     /// A header's text, if it is there and not empty.
-    pub fn header(&self, name: &str) -> Option<String> {
-        self.headers.get(name).ok().flatten().filter(|text| !text.is_empty())
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).filter(|text| !text.is_empty())
     }
 
     /// Scheme, host and port that the client knows this gateway by.

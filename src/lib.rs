@@ -21,6 +21,7 @@ mod database;
 mod error;
 mod fault;
 mod guessing;
+mod headers;
 mod incoming;
 #[cfg(feature = "office")]
 mod kits;

@@ -13,7 +13,7 @@ use web_sys::{Headers, RequestInit, RequestRedirect, Response};
 use worker::Delay;
 
 use crate::context::Context;
-use crate::reply::set;
+use crate::headers::HeaderList;
 use crate::upstream::exchange;
 
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -107,23 +107,23 @@ async fn text(response: Response) -> Option<(u16, String)> {
 /// Asks the upstream something cheap; `None` where no answer comes in time.
 async fn probe(upstream: &Upstream, path: &str, body: Option<&str>) -> Option<Response> {
     let url = format!("{}{path}", upstream.url.expose());
-    let headers = Headers::new().ok()?;
-    set(&headers, "accept", "application/json");
+    let mut headers = HeaderList::default();
+    headers.set("accept", "application/json");
     if let Some(token) = &upstream.token {
-        set(&headers, "authorization", &format!("Bearer {}", token.expose()));
+        headers.set("authorization", &format!("Bearer {}", token.expose()));
     }
     if let Some(access) = &upstream.access {
-        set(&headers, "cf-access-client-id", access.client_id.expose());
-        set(&headers, "cf-access-client-secret", access.client_secret.expose());
+        headers.set("cf-access-client-id", access.client_id.expose());
+        headers.set("cf-access-client-secret", access.client_secret.expose());
     }
     let init = RequestInit::new();
     init.set_redirect(RequestRedirect::Manual);
     if let Some(body) = body {
         init.set_method("POST");
-        set(&headers, "content-type", "application/json");
+        headers.set("content-type", "application/json");
         init.set_body(&body.into());
     }
-    init.set_headers(&headers);
+    init.set_headers(&headers.to_object());
     in_time(exchange::fetch(&url, &init)).await?.ok()
 }
 

@@ -1,12 +1,51 @@
-//! Answers, made on the runtime's own types.
+//! Answers, as the gateway puts them together before the runtime gets them.
 
 use serde::Serialize;
-use web_sys::{Headers, Response, ResponseInit};
+use wasm_bindgen::JsValue;
+use web_sys::Response;
 
 use crate::error::Error;
+use crate::headers::HeaderList;
+
+/// An answer.
+pub struct Reply {
+    /// Its status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderList,
+    /// Its body: whatever the runtime takes for one.
+    body: JsValue,
+}
+
+impl Reply {
+    /// One with a body.
+    pub fn new(status: u16, headers: HeaderList, body: impl Into<JsValue>) -> Self {
+        Self { status, headers, body: body.into() }
+    }
+
+    /// Sets a header.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.headers.set(name, value);
+    }
+
+    /// The same with these headers.
+    #[must_use]
+    pub fn with<'a>(mut self, headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        for (name, value) in headers {
+            self.set(name, value);
+        }
+        self
+    }
+
+    /// What the runtime sends.
+    pub fn into_response(self) -> Response {
+        // It refuses statuses outside 200–599 and bodies where none may be; neither comes here.
+        self.headers.respond(self.status, &self.body).unwrap_or_else(|_| Response::error())
+    }
+}
 
 /// An answer of the gateway's own, with a JSON body.
-pub fn json(status: u16, body: &impl Serialize) -> Response {
+pub fn json(status: u16, body: &impl Serialize) -> Reply {
     match serde_json::to_string(body) {
         Ok(text) => text_of(status, "application/json", &text),
         Err(_) => error(&Error::Internal),
@@ -14,36 +53,20 @@ pub fn json(status: u16, body: &impl Serialize) -> Response {
 }
 
 /// The answer to an error.
-pub fn error(error: &Error) -> Response {
-    let response = text_of(error.status(), "application/json", &error.to_json());
+pub fn error(error: &Error) -> Reply {
+    let mut reply = text_of(error.status(), "application/json", &error.to_json());
     for (name, value) in error.headers() {
-        set(&response.headers(), name, &value);
+        reply.set(name, &value);
     }
-    response
+    reply
 }
 
 /// An answer without a body.
-pub fn empty(status: u16) -> Response {
-    let init = ResponseInit::new();
-    init.set_status(status);
-    new(None, &init)
+pub fn empty(status: u16) -> Reply {
+    Reply::new(status, HeaderList::default(), JsValue::NULL)
 }
 
 /// An answer with a body of text.
-pub fn text_of(status: u16, content_type: &str, body: &str) -> Response {
-    let init = ResponseInit::new();
-    init.set_status(status);
-    let response = new(Some(body), &init);
-    set(&response.headers(), "content-type", content_type);
-    response
-}
-
-/// Sets a header. The names and values here are plain ASCII, which the runtime always takes.
-pub fn set(headers: &Headers, name: &str, value: &str) {
-    let _ = headers.set(name, value);
-}
-
-fn new(body: Option<&str>, init: &ResponseInit) -> Response {
-    // It refuses statuses outside 200–599 and bodies where none may be; neither comes here.
-    Response::new_with_opt_str_and_init(body, init).unwrap_or_else(|_| Response::error())
+pub fn text_of(status: u16, content_type: &str, body: &str) -> Reply {
+    Reply::new(status, HeaderList::default(), body).with([("content-type", content_type)])
 }

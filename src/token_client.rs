@@ -10,7 +10,7 @@ use wasm_streams::ReadableStream;
 use web_sys::{AbortController, Headers, RequestInit, RequestRedirect};
 use worker::Delay;
 
-use crate::reply::set;
+use crate::headers::HeaderList;
 use crate::upstream::body::append;
 use crate::upstream::exchange::fetch;
 
@@ -27,12 +27,12 @@ pub type Answer = (u16, Vec<u8>);
 /// # Errors
 /// Why there is no answer, in words for the operator.
 pub async fn ask(question: &Question) -> Result<Answer, &'static str> {
-    let headers = Headers::new().map_err(|_| "the runtime has no headers")?;
-    set(&headers, "content-type", question.content_type);
-    set(&headers, "accept", "application/json");
+    let mut headers = HeaderList::default();
+    headers.set("content-type", question.content_type);
+    headers.set("accept", "application/json");
     let init = RequestInit::new();
     init.set_method("POST");
-    init.set_headers(&headers);
+    init.set_headers(&headers.to_object());
     init.set_body(&question.body.expose().into());
     send(&question.url, &init).await
 }

@@ -17,9 +17,9 @@ use crate::objects::call;
 pub fn claimed(incoming: &Incoming, path: &GatewayPath<'_>) -> Result<Caller, Error> {
     Ok(identity::resolve(Claims {
         path,
-        user_id: incoming.header("x-user-id"),
-        authorization: incoming.header("authorization"),
-        gateway_key: incoming.header("x-gateway-key"),
+        user_id: incoming.header("x-user-id").map(str::to_owned),
+        authorization: incoming.header("authorization").map(str::to_owned),
+        gateway_key: incoming.header("x-gateway-key").map(str::to_owned),
     })?)
 }
 

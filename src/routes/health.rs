@@ -4,7 +4,7 @@ use domain::path::raw_path;
 use js_sys::{Object, Reflect};
 use web_sys::{Request, Response, ResponseInit};
 
-use crate::reply;
+use crate::reply::{self, Reply};
 
 thread_local! {
     static INIT: ResponseInit = init();
@@ -25,8 +25,15 @@ pub fn is_asked(request: &Request) -> bool {
 }
 
 /// The two members, in this order.
+const BODY: &str = r#"{"status":"ok","gateway":"organized-gateway"}"#;
+
+/// The answer to the plain question.
 pub fn answer() -> Response {
-    let body = r#"{"status":"ok","gateway":"organized-gateway"}"#;
-    let response = INIT.with(|init| Response::new_with_opt_str_and_init(Some(body), init));
-    response.unwrap_or_else(|_| reply::text_of(200, "application/json", body))
+    let response = INIT.with(|init| Response::new_with_opt_str_and_init(Some(BODY), init));
+    response.unwrap_or_else(|_| reply().into_response())
+}
+
+/// The answer to any other, such as HEAD.
+pub fn reply() -> Reply {
+    reply::text_of(200, "application/json", BODY)
 }

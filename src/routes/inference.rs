@@ -26,12 +26,12 @@ use domain::tier::Tier;
 use domain::upstreams::{self, Upstream};
 use domain::{keyed_hash, model_list, rate_headers, upstream_policy};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::Response;
 
 use crate::context::Context;
 use crate::error::{Error, GATEWAY_KEY_MISSING, Terms};
 use crate::incoming::Incoming;
 use crate::objects::call;
+use crate::reply::Reply;
 use crate::routes::caller;
 use crate::settlement::{Settlement, client_left};
 use crate::upstream::body;
@@ -47,20 +47,19 @@ use crate::{fault, guessing, log, reply, upgrade};
 const LONGEST_ENDPOINT: usize = 256;
 
 /// Answers a request of the gateway's paths.
-pub async fn answer(incoming: &Incoming, context: &Context) -> Response {
+pub async fn answer(incoming: &Incoming, context: &Context) -> Reply {
     let mut standing = None;
-    let response = match serve(incoming, context, &mut standing).await {
-        Ok(response) => response,
+    let mut reply = match serve(incoming, context, &mut standing).await {
+        Ok(reply) => reply,
         Err(error) => {
             log::early(incoming, error.status(), Some(error.code()));
             reply::error(&error)
         }
     };
-    let headers = response.headers();
     for (name, value) in standing.iter().copied().flat_map(rate_headers::standing_headers) {
-        reply::set(&headers, name, &value);
+        reply.set(name, &value);
     }
-    response
+    reply
 }
 
 /// An error means that the request was not admitted, as far as is known; it leaves a log line.
@@ -68,7 +67,7 @@ async fn serve(
     incoming: &Incoming,
     context: &Context,
     standing: &mut Option<Standing>,
-) -> Result<Response, Error> {
+) -> Result<Reply, Error> {
     let settings = context.settings()?;
     let asked = identify(incoming, &settings)?;
     let (plan, vouched) = prepare(&asked, &settings, context).await?;
@@ -105,7 +104,7 @@ fn identify<'a>(incoming: &'a Incoming, settings: &Settings) -> Result<Asked<'a>
     let caller = caller::claimed(incoming, &path)?;
     check_binding(&caller, settings)?;
     let label = |name, error: Error| {
-        incoming.header(name).map(|text| parse_label(&text).ok_or(error)).transpose()
+        incoming.header(name).map(|text| parse_label(text).ok_or(error)).transpose()
     };
     let project = label("x-project-id", Error::InvalidProjectId)?;
     let conversation = label("x-conversation-id", Error::InvalidConversationId)?;
@@ -208,12 +207,7 @@ struct Duty<'a> {
 }
 
 /// Steps 4 to 6.
-async fn forward(
-    asked: &Asked<'_>,
-    mut plan: Plan,
-    permit: Permit,
-    mut duty: Duty<'_>,
-) -> Response {
+async fn forward(asked: &Asked<'_>, mut plan: Plan, permit: Permit, mut duty: Duty<'_>) -> Reply {
     // Settings of two versions may differ while a new one is being deployed.
     let Some(upstream) = upstreams::named(&permit.upstream, &duty.settings.upstreams) else {
         return unanswered(Error::no_upstream().into(), duty.settlement);
@@ -224,12 +218,12 @@ async fn forward(
         Ok(waited_ms) => waited_ms,
         Err(no_answer) => return unanswered(no_answer, duty.settlement),
     };
-    let response = exchange(asked, plan, permit, duty).await;
-    let response = response.unwrap_or_else(|error| reply::error(&error));
+    let reply = exchange(asked, plan, permit, duty).await;
+    let mut reply = reply.unwrap_or_else(|error| reply::error(&error));
     if let Some(waited_ms) = waited_ms {
-        reply::set(&response.headers(), "x-queue-ms", &waited_ms.to_string());
+        reply.set("x-queue-ms", &waited_ms.to_string());
     }
-    response
+    reply
 }
 
 /// Step 4. Says how long it took, where there is a queue.
@@ -260,7 +254,7 @@ async fn exchange(
     mut plan: Plan,
     permit: Permit,
     duty: Duty<'_>,
-) -> Result<Response, Error> {
+) -> Result<Reply, Error> {
     let Duty { context, settings, mut settlement, mut departure } = duty;
     let mut memory = None;
     if let Some(agent) = plan.agent.as_mut().filter(|agent| !agent.session_key.is_empty()) {
@@ -268,7 +262,7 @@ async fn exchange(
             agent.session_key = session_key;
         }
         let session_key = agent.session_key.clone();
-        reply::set(&plan.headers, "x-openclaw-session-key", &session_key);
+        plan.headers.set("x-openclaw-session-key", &session_key);
         if asked.path == "/v1/responses" {
             let (user_id, upstream) = (asked.caller.user_id.to_string(), permit.upstream.clone());
             let (context, request_id) = (context.clone(), asked.incoming.request_id.clone());
@@ -295,9 +289,9 @@ async fn exchange(
             {
                 trouble::noticed(context, asked.incoming, &permit.upstream);
             }
-            let response = unanswered(no_answer, settlement);
-            plan.forbid_retry_of(&response);
-            return Ok(response);
+            let mut reply = unanswered(no_answer, settlement);
+            plan.forbid_retry_of(&mut reply);
+            return Ok(reply);
         }
     };
     settlement.first_byte();
@@ -317,11 +311,11 @@ async fn exchange(
     }
     match plan.agent.as_ref().and_then(|agent| agent.visible_models.as_deref()) {
         Some(visible) if answer.response.ok() => list_models(answer, visible, settlement).await,
-        _ => relay::respond(answer, &plan, settlement, memory),
+        _ => relay::respond(answer, &plan, settlement, memory, &mut departure).await,
     }
 }
 
-fn unanswered(no_answer: NoAnswer, settlement: Settlement) -> Response {
+fn unanswered(no_answer: NoAnswer, settlement: Settlement) -> Reply {
     match no_answer {
         NoAnswer::ClientLeft => {
             settlement.end(client_left());
@@ -339,7 +333,7 @@ async fn list_models(
     answer: Answer,
     visible: &[String],
     settlement: Settlement,
-) -> Result<Response, Error> {
+) -> Result<Reply, Error> {
     let text = async { JsFuture::from(answer.response.text().ok()?).await.ok()?.as_string() };
     let list = text.await.and_then(|text| model_list::filter(text.as_bytes(), visible).ok());
     let Some(list) = list.and_then(|list| String::from_utf8(list).ok()) else {
@@ -366,7 +360,7 @@ fn entry(asked: &Asked<'_>, plan: &Plan, settings: &Settings) -> Entry {
         project: asked.project.clone(),
         model: plan.model.clone(),
         key_id: asked.caller.shown.keys.first().map(|key| key.id().to_owned()),
-        ip_hash: address.map(|address| keyed_hash::ip_hash(pepper, &address)),
+        ip_hash: address.map(|address| keyed_hash::ip_hash(pepper, address)),
         created_at: sql_text(incoming.arrived),
         count: 1,
         month: None,

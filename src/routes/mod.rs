@@ -23,6 +23,7 @@ use web_sys::{Request, Response};
 use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
+use crate::reply::Reply;
 #[cfg(feature = "office")]
 use crate::routes::office::Operator;
 use crate::{fault, log, reply};
@@ -114,8 +115,8 @@ pub async fn answer(request: Request, env: worker::Env, events: worker::Context)
     let incoming = Incoming::new(request);
     let context = Context::new(env).within(events);
     let answered = AssertUnwindSafe(dispatch(&incoming, &context)).catch_unwind().await;
-    let response = match answered {
-        Ok(Ok(response)) => response,
+    let mut reply = match answered {
+        Ok(Ok(reply)) => reply,
         Ok(Err(error)) => {
             log::early(&incoming, error.status(), Some(error.code()));
             reply::error(&error)
@@ -125,13 +126,12 @@ pub async fn answer(request: Request, env: worker::Env, events: worker::Context)
             reply::error(&Error::Internal)
         }
     };
-    let headers = response.headers();
-    reply::set(&headers, "x-request-id", &incoming.request_id);
+    reply.set("x-request-id", &incoming.request_id);
     // What an upstream sends is never a page of this origin.
-    reply::set(&headers, "x-content-type-options", "nosniff");
-    reply::set(&headers, "content-security-policy", policy(&incoming.path));
-    cors::decorate(&incoming, &context, &response);
-    response
+    reply.set("x-content-type-options", "nosniff");
+    reply.set("content-security-policy", policy(&incoming.path));
+    cors::decorate(&incoming, &context, &mut reply);
+    reply.into_response()
 }
 
 #[cfg(feature = "office")]
@@ -143,7 +143,7 @@ const fn policy(_path: &str) -> &'static str {
     "sandbox"
 }
 
-async fn dispatch(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+async fn dispatch(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     fault::strike(&incoming.request_id, "panic-front");
     if !incoming.is_plain {
         return Err(Error::InvalidPath);
@@ -173,7 +173,7 @@ async fn dispatch(incoming: &Incoming, context: &Context) -> Result<Response, Er
     match *handler {
         // GET has been answered before; this is HEAD.
         #[cfg(feature = "gateway")]
-        Handler::Health => Ok(health::answer()),
+        Handler::Health => Ok(health::reply()),
         #[cfg(feature = "gateway")]
         Handler::Inference => Ok(inference::answer(incoming, context).await),
         #[cfg(feature = "office")]

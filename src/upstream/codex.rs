@@ -109,7 +109,7 @@ impl Payment<'_> {
         }
     }
 
-    fn put(&self, token: &AccessToken, plan: &Plan) -> Result<(), Error> {
+    fn put(&self, token: &AccessToken, plan: &mut Plan) -> Result<(), Error> {
         let missing = || Error::NotConfigured("TOKEN_ENCRYPTION_KEY is missing".to_owned());
         let keyring = &self.settings.codex.as_ref().ok_or_else(missing)?.keyring;
         let label = Label { purpose: Purpose::Access, owner: self.user_id };
@@ -118,7 +118,7 @@ impl Payment<'_> {
             log::fault("a stored token can't be opened", &detail);
             Error::CodexSessionExpired
         })?;
-        reply::set(&plan.headers, "x-codex-token", token.expose());
+        plan.headers.set("x-codex-token", token.expose());
         Ok(())
     }
 }

@@ -104,7 +104,7 @@ async fn upload_failure(upload: Option<oneshot::Receiver<UploadFailure>>) -> Upl
 async fn attempt(plan: &Plan, signal: &AbortSignal) -> Result<Response, JsValue> {
     let init = RequestInit::new();
     init.set_method(&plan.method);
-    init.set_headers(&plan.headers);
+    init.set_headers(&plan.headers.to_object());
     init.set_signal(Some(signal));
     init.set_redirect(RequestRedirect::Manual);
     match &plan.body {

@@ -7,14 +7,13 @@ use domain::settings::{AgentSettings, AuthMode, Settings, UpstreamKind};
 use domain::upstreams::Upstream;
 use domain::{chat_body, keyed_hash, upstream_policy};
 use futures::channel::oneshot;
-use js_sys::{Array, Uint8Array};
-use wasm_bindgen::JsCast;
-use web_sys::{Headers, Response};
+use js_sys::Uint8Array;
 
 use super::body::{self, Body, UploadFailure};
 use crate::error::Error;
+use crate::headers::HeaderList;
 use crate::incoming::Incoming;
-use crate::reply::set;
+use crate::reply::Reply;
 
 /// A request of the gateway's paths, its caller known but not yet proven.
 pub struct Asked<'a> {
@@ -37,7 +36,7 @@ pub struct Plan {
     /// How.
     pub method: String,
     /// With which headers.
-    pub headers: Headers,
+    pub headers: HeaderList,
     /// With which body.
     pub body: Body,
     /// Tells of an upload that can't go on.
@@ -76,7 +75,7 @@ impl Plan {
         let mut plan = Self {
             url: format!("{}{}", asked.path, incoming.query),
             method: method.to_owned(),
-            headers: forwarded_headers(incoming)?,
+            headers: forwarded_headers(incoming),
             body: Body::Empty,
             upload: None,
             endpoint: upstream_policy::endpoint(method, &asked.path),
@@ -84,14 +83,14 @@ impl Plan {
             model: None,
             agent: None,
         };
-        set(&plan.headers, "x-request-id", &incoming.request_id);
+        plan.headers.set("x-request-id", &incoming.request_id);
         match &settings.upstream {
             UpstreamKind::Passthrough => plan.pass_through(asked, settings).await?,
             UpstreamKind::Agent(agent) => plan.address_agent(asked, settings, agent).await?,
         }
         if !matches!(plan.body, Body::Stream(_)) {
             // What the client declared is not what is sent; the runtime writes the right length.
-            let _ = plan.headers.delete("content-length");
+            plan.headers.remove("content-length");
         }
         Ok(plan)
     }
@@ -104,9 +103,9 @@ impl Plan {
                 "Your API key is missing. Send it as `Authorization: Bearer sk-…`; a gateway key \
                  goes into X-Gateway-Key beside it.",
             ))?;
-            set(&self.headers, "authorization", own_key.expose());
+            self.headers.set("authorization", own_key.expose());
         }
-        set(&self.headers, "x-forwarded-user", asked.caller.user_id.as_str());
+        self.headers.set("x-forwarded-user", asked.caller.user_id.as_str());
         if self.endpoint != Endpoint::ChatCompletions {
             // A token may turn out to be dead, and the request has to be sent once more then.
             if settings.auth_mode == AuthMode::Codex && body::is_repeatable(asked.incoming) {
@@ -164,7 +163,7 @@ impl Plan {
         self.strip_usage = read.strip_usage;
         self.model = Some(read.model);
         // Whatever the client called it: a charset of its own could make the upstream read it anew.
-        set(&self.headers, "content-type", agent_body::CONTENT_TYPE);
+        self.headers.set("content-type", agent_body::CONTENT_TYPE);
         self.set_bytes(&read.body);
         let previous_response_id = read.previous_response_id;
         self.agent = Some(AgentPlan { session_key, previous_response_id, visible_models: None });
@@ -175,19 +174,19 @@ impl Plan {
     pub fn address(&mut self, upstream: &Upstream) {
         self.url.insert_str(0, upstream.url.expose());
         if let Some(access) = &upstream.access {
-            set(&self.headers, "cf-access-client-id", access.client_id.expose());
-            set(&self.headers, "cf-access-client-secret", access.client_secret.expose());
+            self.headers.set("cf-access-client-id", access.client_id.expose());
+            self.headers.set("cf-access-client-secret", access.client_secret.expose());
         }
         if let (Some(_), Some(token)) = (&self.agent, &upstream.token) {
-            set(&self.headers, "authorization", &format!("Bearer {}", token.expose()));
+            self.headers.set("authorization", &format!("Bearer {}", token.expose()));
         }
     }
 
     /// Keeps an SDK from running an agent once more: the first run may have done its work.
-    pub fn forbid_retry_of(&self, response: &Response) {
+    pub fn forbid_retry_of(&self, reply: &mut Reply) {
         let may_have_run = self.agent.is_some() && self.method == "POST";
-        if may_have_run && upstream_policy::sdk_would_retry(response.status()) {
-            set(&response.headers(), "x-should-retry", "false");
+        if may_have_run && upstream_policy::sdk_would_retry(reply.status) {
+            reply.set("x-should-retry", "false");
         }
     }
 
@@ -196,20 +195,12 @@ impl Plan {
     }
 }
 
-fn forwarded_headers(incoming: &Incoming) -> Result<Headers, Error> {
-    let forwarded = Headers::new().map_err(|_| Error::Internal)?;
-    for (name, value) in entries(&incoming.headers) {
-        if upstream_policy::forwards_request_header(&name) {
-            set(&forwarded, &name, &value);
+fn forwarded_headers(incoming: &Incoming) -> HeaderList {
+    let mut forwarded = HeaderList::default();
+    for (name, value) in incoming.headers.iter() {
+        if upstream_policy::forwards_request_header(name) {
+            forwarded.set(name, value);
         }
     }
-    Ok(forwarded)
-}
-
-/// The headers by name, in lower case.
-pub fn entries(headers: &Headers) -> impl Iterator<Item = (String, String)> {
-    headers.entries().into_iter().filter_map(|entry| {
-        let entry = entry.ok()?.unchecked_into::<Array>();
-        Some((entry.get(0).as_string()?, entry.get(1).as_string()?))
-    })
+    forwarded
 }

@@ -12,24 +12,29 @@ use futures::future::{Either, pending, select};
 use futures::{StreamExt, stream};
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
 use wasm_streams::ReadableStream;
 use wasm_streams::readable::IntoStream;
-use web_sys::{AbortController, Response, ResponseInit};
+use web_sys::AbortController;
 use worker::Delay;
 
-use super::body::append;
-use super::exchange::Answer;
-use super::plan::{Plan, entries};
+use super::departure::Departure;
+use super::exchange::{Answer, NoAnswer};
+use super::plan::Plan;
 use crate::context::Context;
 use crate::error::Error;
+use crate::headers::HeaderList;
 use crate::objects::call;
-use crate::reply::set;
+use crate::reply::{self, Reply};
 use crate::settlement::Settlement;
 use crate::{clock, log};
 
 /// After so long a silence a stream of events gets a comment, so that no proxy on the way takes
 /// it for dead.
 const PING_AFTER: Millis = 15_000;
+
+/// The longest answer that is read before it is sent, in bytes.
+const SHORT: u64 = 256 * 1024;
 
 /// The user's object that must know an answer's id before the client does.
 pub struct Memory {
@@ -45,121 +50,109 @@ pub struct Memory {
     pub upstream: String,
 }
 
-/// Begins the client's answer: status and the listed headers now, the body as it comes.
+/// Begins the client's answer: status and the listed headers now, the body as it comes. A short one
+/// is read before.
 ///
 /// # Errors
-/// [`Error::Internal`] where the runtime refuses the response.
-pub fn respond(
+/// [`NoAnswer`] where a short answer broke off, or the client left before it was there.
+pub async fn respond(
     answer: Answer,
     plan: &Plan,
     settlement: Settlement,
     memory: Option<Memory>,
-) -> Result<Response, Error> {
+    departure: &mut Departure,
+) -> Result<Reply, Error> {
     let Answer { response: upstream, controller } = answer;
-    let status = upstream.status();
-    let format =
-        upstream_policy::format(upstream.headers().get("content-type").ok().flatten().as_deref());
-    let is_ok = upstream.ok();
-    let body =
-        upstream.body().filter(|_| !matches!(status, 204 | 205 | 304) && plan.method != "HEAD");
-    let body = match body {
-        None => {
-            settlement.end(Outcome::answered(status, 0));
-            None
-        }
-        Some(body) => {
-            let metered =
-                Metered { format, endpoint: plan.endpoint, strip_usage: plan.strip_usage };
-            let relay = Relay {
-                chunks: ReadableStream::from_raw(body).into_stream(),
-                meter: Meter::new(metered),
-                is_metered: is_ok && format != Format::Opaque,
-                status,
-                is_begun: false,
-                is_event_stream: is_ok && format == Format::EventStream,
-                last_sign: clock::reading(),
-                memory: memory.filter(|_| is_ok),
-                held: Vec::new(),
-                settlement: Some(settlement),
-                controller,
-            };
-            let chunks = stream::unfold(relay, |mut relay| async move {
-                relay.next().await.map(|chunk| (chunk, relay))
-            });
-            Some(ReadableStream::from_stream(chunks).into_raw())
-        }
-    };
-    let init = ResponseInit::new();
-    init.set_status(status);
-    let response = Response::new_with_opt_readable_stream_and_init(body.as_ref(), &init)
-        .map_err(|_| Error::Internal)?;
-    let headers = response.headers();
-    for (name, value) in entries(&upstream.headers()) {
-        if let Some(name) = upstream_policy::response_header_name(&name) {
-            set(&headers, &name, &value);
+    let (status, is_ok) = (upstream.status(), upstream.ok());
+    let head = HeaderList::read(&upstream.headers());
+    let format = upstream_policy::format(head.get("content-type"));
+    let mut headers = HeaderList::default();
+    for (name, value) in head.iter() {
+        if let Some(name) = upstream_policy::response_header_name(name) {
+            headers.set(&name, value);
         }
     }
-    plan.forbid_retry_of(&response);
-    Ok(response)
+    let body =
+        upstream.body().filter(|_| !matches!(status, 204 | 205 | 304) && plan.method != "HEAD");
+    let Some(body) = body else {
+        settlement.end(Outcome::answered(status, 0));
+        return Ok(Reply::new(status, headers, JsValue::NULL));
+    };
+    let metered = Metered { format, endpoint: plan.endpoint, strip_usage: plan.strip_usage };
+    let mut passage = Passage {
+        meter: Meter::new(metered),
+        is_metered: is_ok && format != Format::Opaque,
+        status,
+        is_begun: false,
+        is_event_stream: is_ok && format == Format::EventStream,
+        memory: memory.filter(|_| is_ok),
+        held: Vec::new(),
+        settlement: Some(settlement),
+        controller,
+    };
+    let body = if format == Format::Json && is_short(&head) {
+        match passage.at_once(&upstream, departure).await {
+            Ok(body) => body,
+            Err(NoAnswer::ClientLeft) => return Ok(reply::empty(499)),
+            Err(NoAnswer::Failed(error)) => return Err(error),
+        }
+    } else {
+        let chunks = ReadableStream::from_raw(body).into_stream();
+        let relay = Relay { chunks, last_sign: clock::reading(), passage };
+        let chunks = stream::unfold(relay, |mut relay| async move {
+            relay.next().await.map(|chunk| (chunk, relay))
+        });
+        ReadableStream::from_stream(chunks).into_raw().into()
+    };
+    let mut reply = Reply::new(status, headers, body);
+    plan.forbid_retry_of(&mut reply);
+    Ok(reply)
 }
 
-struct Relay {
-    chunks: IntoStream<'static>,
+/// Whether an answer says that it is so short that its pieces aren't worth passing on one by one. What
+/// is compressed may become any length.
+fn is_short(head: &HeaderList) -> bool {
+    let length = head.get("content-length").and_then(|text| text.parse::<u64>().ok());
+    length.is_some_and(|length| length <= SHORT) && head.get("content-encoding").is_none()
+}
+
+/// What is done with an answer's body on its way, and with its end.
+struct Passage {
     meter: Meter,
     /// Whether the meter has anything to read; what it has not passes without a copy.
     is_metered: bool,
     status: u16,
     /// Whether any of the body has come.
     is_begun: bool,
-    /// When anything was last heard of the upstream, or said to the client.
-    last_sign: Millis,
     is_event_stream: bool,
     /// Set until the answer's id is known and remembered; until then chunks are held.
     memory: Option<Memory>,
     held: Vec<u8>,
-    /// Set until the end is known. A relay that is dropped before had its client leave.
+    /// Set until the end is known. One that is dropped before had its client leave.
     settlement: Option<Settlement>,
     controller: AbortController,
 }
 
-impl Relay {
-    /// The next chunk for the client; `None` at the end.
-    async fn next(&mut self) -> Option<Result<JsValue, JsValue>> {
-        self.settlement.as_ref()?;
-        loop {
-            let ping_due = pin!(self.ping_due());
-            match select(self.chunks.next(), ping_due).await {
-                Either::Left((Some(Ok(chunk)), _)) => {
-                    self.last_sign = clock::reading();
-                    self.is_begun = true;
-                    if let Some(chunk) = self.pass(chunk.unchecked_into()).await {
-                        return Some(Ok(chunk));
-                    }
-                }
-                Either::Left((Some(Err(error)), _)) => return Some(self.break_off(error)),
-                Either::Left((None, _)) => return self.finish().await,
-                Either::Right(((), _)) => {
-                    self.last_sign = clock::reading();
-                    if let Some(ping) = self.meter.ping() {
-                        return Some(Ok(to_js(ping)));
-                    }
-                }
+impl Passage {
+    /// The whole body: what the client gets, once all of it is here.
+    async fn at_once(
+        &mut self,
+        upstream: &web_sys::Response,
+        departure: &mut Departure,
+    ) -> Result<JsValue, NoAnswer> {
+        let whole = upstream.array_buffer().map_err(|_| Error::Internal)?;
+        let whole = match select(JsFuture::from(whole), departure).await {
+            Either::Left((Ok(whole), _)) => Uint8Array::new(&whole),
+            Either::Left((Err(_), _)) => {
+                self.settle(502, Some("upstream_interrupted"));
+                return Err(Error::UpstreamInterrupted.into());
             }
-        }
-    }
-
-    /// Ends when a stream of events has been silent for so long that a ping is due. A new timer
-    /// each time: one wakes only the task that first waited for it, and each chunk is a task.
-    fn ping_due(&self) -> impl Future<Output = ()> + use<> {
-        let pings = self.is_event_stream && self.memory.is_none();
-        let rest = PING_AFTER - (clock::reading() - self.last_sign).clamp(0, PING_AFTER);
-        async move {
-            if pings {
-                Delay::from(Duration::from_millis(rest.unsigned_abs())).await;
-            } else {
-                pending::<()>().await;
-            }
-        }
+            Either::Right(((), _)) => return Err(NoAnswer::ClientLeft),
+        };
+        self.is_begun = whole.length() > 0;
+        let passed = self.pass(whole).await;
+        let rest = self.finish().await;
+        Ok(passed.or(rest).unwrap_or(JsValue::NULL))
     }
 
     /// What a chunk becomes; `None` where nothing of it may be sent yet.
@@ -167,8 +160,7 @@ impl Relay {
         if !self.is_metered {
             return Some(chunk.into());
         }
-        let mut bytes = Vec::new();
-        append(&mut bytes, &chunk);
+        let bytes = chunk.to_vec();
         let output = match self.meter.push(&bytes) {
             Output::Unchanged if self.memory.is_none() => return Some(chunk.into()),
             Output::Unchanged => bytes,
@@ -184,8 +176,8 @@ impl Relay {
         (!output.is_empty()).then(|| to_js(&output))
     }
 
-    /// The upstream has ended its answer.
-    async fn finish(&mut self) -> Option<Result<JsValue, JsValue>> {
+    /// The upstream has ended its answer; what is still to be sent, if anything.
+    async fn finish(&mut self) -> Option<JsValue> {
         let mut rest = std::mem::take(&mut self.held);
         rest.extend(self.meter.finish());
         if let (Some(memory), Some(id)) = (self.memory.take(), self.meter.response_id()) {
@@ -197,15 +189,7 @@ impl Relay {
         } else {
             self.settle(self.status, None);
         }
-        (!rest.is_empty()).then(|| Ok(to_js(&rest)))
-    }
-
-    /// The upstream broke off: a stream of events ends with an error that says so, any other body
-    /// breaks off too.
-    fn break_off(&mut self, error: JsValue) -> Result<JsValue, JsValue> {
-        let last_words = self.meter.interrupted();
-        self.settle(502, Some("upstream_interrupted"));
-        if last_words.is_empty() { Err(error) } else { Ok(to_js(&last_words)) }
+        (!rest.is_empty()).then(|| to_js(&rest))
     }
 
     fn settle(&mut self, status: u16, code: Option<&str>) {
@@ -222,12 +206,69 @@ impl Relay {
     }
 }
 
-impl Drop for Relay {
+impl Drop for Passage {
     fn drop(&mut self) {
         if self.settlement.is_some() {
             self.controller.abort();
             self.settle(499, Some("client_left"));
         }
+    }
+}
+
+/// An answer that passes chunk by chunk.
+struct Relay {
+    chunks: IntoStream<'static>,
+    /// When anything was last heard of the upstream, or said to the client.
+    last_sign: Millis,
+    passage: Passage,
+}
+
+impl Relay {
+    /// The next chunk for the client; `None` at the end.
+    async fn next(&mut self) -> Option<Result<JsValue, JsValue>> {
+        self.passage.settlement.as_ref()?;
+        loop {
+            let ping_due = pin!(self.ping_due());
+            match select(self.chunks.next(), ping_due).await {
+                Either::Left((Some(Ok(chunk)), _)) => {
+                    self.last_sign = clock::reading();
+                    self.passage.is_begun = true;
+                    if let Some(chunk) = self.passage.pass(chunk.unchecked_into()).await {
+                        return Some(Ok(chunk));
+                    }
+                }
+                Either::Left((Some(Err(error)), _)) => return Some(self.break_off(error)),
+                Either::Left((None, _)) => return self.passage.finish().await.map(Ok),
+                Either::Right(((), _)) => {
+                    self.last_sign = clock::reading();
+                    if let Some(ping) = self.passage.meter.ping() {
+                        return Some(Ok(to_js(ping)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends when a stream of events has been silent for so long that a ping is due. A new timer
+    /// each time: one wakes only the task that first waited for it, and each chunk is a task.
+    fn ping_due(&self) -> impl Future<Output = ()> + use<> {
+        let pings = self.passage.is_event_stream && self.passage.memory.is_none();
+        let rest = PING_AFTER - (clock::reading() - self.last_sign).clamp(0, PING_AFTER);
+        async move {
+            if pings {
+                Delay::from(Duration::from_millis(rest.unsigned_abs())).await;
+            } else {
+                pending::<()>().await;
+            }
+        }
+    }
+
+    /// The upstream broke off: a stream of events ends with an error that says so, any other body
+    /// breaks off too.
+    fn break_off(&mut self, error: JsValue) -> Result<JsValue, JsValue> {
+        let last_words = self.passage.meter.interrupted();
+        self.passage.settle(502, Some("upstream_interrupted"));
+        if last_words.is_empty() { Err(error) } else { Ok(to_js(&last_words)) }
     }
 }
 

@@ -28,8 +28,11 @@ const LARGEST: usize = 5_000;
 /// How many refusals are folded at once, at most.
 const FOLDED_AT_ONCE: usize = 5_000;
 
-/// How long a settled row waits for others before it goes to D1.
-const FLUSH_DELAY: Millis = 500;
+/// How long a settled row waits for others before it goes to D1. Each flush costs as much as a
+/// request; rows are to be there within two seconds.
+const FLUSH_DELAY: Millis = 1_500;
+/// The first pause between two attempts while D1 is away.
+const FIRST_BACKOFF: Millis = 500;
 /// The longest pause between two attempts while D1 is away.
 const LONGEST_BACKOFF: Millis = 10_000;
 
@@ -191,7 +194,7 @@ impl Journal {
 
     /// D1 is away: the next attempt waits twice as long as the last.
     pub fn flush_failed(&mut self, now: Millis) {
-        let pause = FLUSH_DELAY.saturating_mul(1 << self.failures.min(16));
+        let pause = FIRST_BACKOFF.saturating_mul(1 << self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
         self.flush_due = Some(now + pause.min(LONGEST_BACKOFF));
     }
@@ -221,7 +224,7 @@ mod tests {
         assert_eq!(journal.flush_due(), None);
         journal.settle(1, None, 1_000);
         journal.settle(2, None, 1_400);
-        assert_eq!(journal.flush_due(), Some(1_500), "the first row's deadline holds");
+        assert_eq!(journal.flush_due(), Some(2_500), "the first row's deadline holds");
         let pauses: Vec<_> = (0..7)
             .map(|_| {
                 journal.flush_failed(0);

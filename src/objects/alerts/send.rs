@@ -11,8 +11,8 @@ use web_sys::{AbortController, Headers, RequestInit, RequestRedirect};
 use worker::{Delay, Result};
 
 use super::object::Alerts;
+use crate::headers::HeaderList;
 use crate::log;
-use crate::reply::set;
 use crate::upstream::exchange;
 
 /// How long the receiver may take.
@@ -44,11 +44,11 @@ impl Alerts {
 async fn send(url: &str, message: &Message) -> std::result::Result<(), String> {
     let impossible = |_| "it can't be sent".to_owned();
     let controller = AbortController::new().map_err(impossible)?;
-    let headers = Headers::new().map_err(impossible)?;
-    set(&headers, "content-type", "application/json");
+    let mut headers = HeaderList::default();
+    headers.set("content-type", "application/json");
     let init = RequestInit::new();
     init.set_method("POST");
-    init.set_headers(&headers);
+    init.set_headers(&headers.to_object());
     init.set_body(&message.body().into());
     init.set_redirect(RequestRedirect::Manual);
     init.set_signal(Some(&controller.signal()));

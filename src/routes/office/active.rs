@@ -8,11 +8,11 @@ use domain::session::view::Binding;
 use domain::stripe::reference::LONGEST_LINK_DAYS;
 use domain::tier::Tier;
 use serde::{Deserialize, Serialize};
-use web_sys::Response;
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
+use crate::reply::Reply;
 use crate::{database, log, reply, upgrade};
 
 const DAY: Millis = 86_400_000;
@@ -77,7 +77,7 @@ struct Answer {
 ///
 /// # Errors
 /// [`Error::InvalidQuery`]; [`Error::DatabaseUnavailable`].
-pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     let settings = context.settings()?;
     let to = incoming.asked_moment("to")?.unwrap_or(incoming.arrived);
     let from = incoming.asked_moment("from")?.unwrap_or(to - USUAL_SPAN * DAY);
@@ -94,8 +94,7 @@ pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, 
     }
     log::early(incoming, 200, None);
     let [from, to, links_until] = [from, to, until].map(rfc3339);
-    let response = reply::json(200, &Answer { from, to, links_until, users });
+    let reply = reply::json(200, &Answer { from, to, links_until, users });
     // The links are the users' own.
-    reply::set(&response.headers(), "cache-control", "no-store");
-    Ok(response)
+    Ok(reply.with([("cache-control", "no-store")]))
 }

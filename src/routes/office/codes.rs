@@ -10,13 +10,13 @@ use domain::session::access::KeyRecord;
 use domain::session::onboarding::{Claim, Claimed, IssueCode};
 use domain::settings::AuthMode;
 use serde::{Deserialize, Serialize};
-use web_sys::Response;
 
 use super::operator;
 use crate::context::{Context, random_bytes};
 use crate::error::Error;
 use crate::incoming::Incoming;
 use crate::objects::call;
+use crate::reply::Reply;
 use crate::upstream::body;
 use crate::{guessing, log, reply};
 
@@ -42,11 +42,7 @@ struct IssuedCode {
 ///
 /// # Errors
 /// [`Error::InvalidUserId`] for a name that is none, or everyone's; [`Error::InvalidJson`].
-pub async fn issue(
-    incoming: &Incoming,
-    context: &Context,
-    user_id: &str,
-) -> Result<Response, Error> {
+pub async fn issue(incoming: &Incoming, context: &Context, user_id: &str) -> Result<Reply, Error> {
     let user_id = operator::person(user_id)?;
     let new_code: NewCode = operator::read_json(incoming).await?;
     let ttl_seconds = new_code.ttl_seconds.unwrap_or(DEFAULT_TTL_SECONDS);
@@ -86,7 +82,7 @@ struct ClaimedKey<'a> {
 /// # Errors
 /// [`Error::InvalidCode`], or [`Error::TooManyAttempts`] where it has been wrong too often;
 /// [`Error::CodeUsed`], [`Error::CodeExpired`] and [`Error::UserBlocked`] for who holds the code.
-pub async fn claim(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+pub async fn claim(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     let auth_mode = context.settings()?.auth_mode;
     let body = body::read(incoming, MAX_BODY_BYTES).await?;
     // What was sent may be a code, so it isn't repeated.

@@ -4,12 +4,14 @@ use domain::kit::page;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Headers, RequestInit, Response, ResponseInit};
+use web_sys::{RequestInit, Response};
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::headers::HeaderList;
 use crate::incoming::Incoming;
-use crate::{log, reply};
+use crate::log;
+use crate::reply::Reply;
 
 /// The file that is the page; it names the others.
 pub const PAGE: &str = "index.html";
@@ -46,39 +48,28 @@ pub fn policy(path: &str) -> &'static str {
 ///
 /// # Errors
 /// [`Error::NotFound`] where no operator is configured, or there is no such file.
-pub async fn show(incoming: &Incoming, context: &Context, name: &str) -> Result<Response, Error> {
+pub async fn show(incoming: &Incoming, context: &Context, name: &str) -> Result<Reply, Error> {
     context.settings()?.operator.as_ref().ok_or(Error::NotFound)?;
     let file = file(incoming, context, name).await.map_err(|_| Error::Internal)?;
     let status = file.status();
     if !matches!(status, 200 | 304) {
         return Err(Error::NotFound);
     }
-    let init = ResponseInit::new();
-    init.set_status(status);
-    let response = Response::new_with_opt_readable_stream_and_init(file.body().as_ref(), &init)
-        .map_err(|_| Error::Internal)?;
-    let (from, to) = (file.headers(), response.headers());
-    for name in KEPT {
-        if let Ok(Some(value)) = from.get(name) {
-            reply::set(&to, name, &value);
-        }
-    }
-    for (name, value) in HEADERS {
-        reply::set(&to, name, value);
-    }
+    let found = HeaderList::read(&file.headers());
+    let kept = KEPT.iter().filter_map(|name| Some((*name, found.get(name)?)));
     log::early(incoming, status, None);
-    Ok(response)
+    Ok(Reply::new(status, HeaderList::default(), file.body()).with(kept).with(HEADERS))
 }
 
 async fn file(incoming: &Incoming, context: &Context, name: &str) -> Result<Response, JsValue> {
     let files: Files = context.console().map_err(JsValue::from)?.into_rpc();
-    let headers = Headers::new()?;
+    let mut headers = HeaderList::default();
     if let Some(tag) = incoming.header("if-none-match") {
-        reply::set(&headers, "if-none-match", &tag);
+        headers.set("if-none-match", tag);
     }
     let init = RequestInit::new();
     init.set_method(&incoming.method);
-    init.set_headers(&headers);
+    init.set_headers(&headers.to_object());
     // The host means nothing here; the path is one of `build-console/`.
     let url = format!("https://console/{name}");
     JsFuture::from(files.fetch(&url, &init)?).await?.dyn_into()

@@ -8,12 +8,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use wasm_bindgen::JsValue;
 use wasm_streams::ReadableStream;
-use web_sys::{Response, ResponseInit};
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::headers::HeaderList;
 use crate::incoming::Incoming;
-use crate::reply::set;
+use crate::reply::Reply;
 use crate::{database, log};
 
 /// Rows that are asked for at once.
@@ -75,7 +75,7 @@ struct Export {
 ///
 /// # Errors
 /// [`Error::InvalidQuery`]; [`Error::DatabaseUnavailable`] where D1 fails at once.
-pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     let format = match incoming.asked("format").as_deref() {
         None | Some("csv") => Format::Csv,
         Some("jsonl") => Format::JsonLines,
@@ -103,18 +103,16 @@ pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, 
         chunk.map(|text| JsValue::from(Uint8Array::from(text.as_bytes())))
     });
     let body = ReadableStream::from_stream(chunks).into_raw();
-    let init = ResponseInit::new();
-    let response = Response::new_with_opt_readable_stream_and_init(Some(&body), &init)
-        .map_err(|_| Error::Internal)?;
     let (content_type, name) = match format {
         Format::Csv => ("text/csv; charset=utf-8", "requests.csv"),
         Format::JsonLines => ("application/x-ndjson", "requests.jsonl"),
     };
-    set(&response.headers(), "content-type", content_type);
-    set(&response.headers(), "content-disposition", &format!("attachment; filename=\"{name}\""));
-    set(&response.headers(), "cache-control", "no-store");
     log::early(incoming, 200, None);
-    Ok(response)
+    Ok(Reply::new(200, HeaderList::default(), body).with([
+        ("content-type", content_type),
+        ("content-disposition", &format!("attachment; filename=\"{name}\"")),
+        ("cache-control", "no-store"),
+    ]))
 }
 
 /// A time of the query as D1 has it; empty where there is none.

@@ -1,7 +1,6 @@
 //! `DELETE /operator/api/users/{id}`: a person is forgotten.
 
 use domain::session::farewell::TellPaying;
-use web_sys::Response;
 
 use super::operator::person;
 use crate::context::Context;
@@ -9,6 +8,7 @@ use crate::error::Error;
 use crate::incoming::Incoming;
 use crate::objects::call;
 use crate::objects::farewell::Part;
+use crate::reply::Reply;
 use crate::{log, reply};
 
 /// `DELETE /operator/api/users/{id}`: 200 and what was done; 202 where it goes on after the answer,
@@ -18,11 +18,7 @@ use crate::{log, reply};
 /// [`Error::InvalidUserId`] for a name that is none, or everyone's; [`Error::SubscriptionRunning`]
 /// where Stripe goes on charging the person, unless `?force=true` says that this is known;
 /// [`Error::InvalidQuery`].
-pub async fn forget(
-    incoming: &Incoming,
-    context: &Context,
-    user_id: &str,
-) -> Result<Response, Error> {
+pub async fn forget(incoming: &Incoming, context: &Context, user_id: &str) -> Result<Reply, Error> {
     let user_id = person(user_id)?;
     let is_known = incoming.asked_flag("force")?;
     let paying = call(context, user_id.as_str(), TellPaying {}).await?;

@@ -5,14 +5,16 @@ use domain::identifiers::UserId;
 use domain::kit::{
     DEFAULT_TTL_SECONDS, KitToken, Label, MOST_BYTES, TTL_SECONDS, file_name, is_whole_zip, page,
 };
+use js_sys::Uint8Array;
 use serde::Serialize;
-use web_sys::{Response, ResponseInit};
 
 use super::operator;
 use crate::context::Context;
 use crate::error::Error;
+use crate::headers::HeaderList;
 use crate::incoming::Incoming;
 use crate::kits::{self, Kit};
+use crate::reply::Reply;
 use crate::upstream::body;
 use crate::{guessing, log, reply};
 
@@ -30,33 +32,26 @@ const HEADERS: [(&str, &str); 3] = [
 /// # Errors
 /// [`Error::KitUnknown`], or [`Error::TooManyAttempts`] where that was asked too often;
 /// [`Error::KitExpired`]; [`Error::NotConfigured`] without a bucket.
-pub async fn hand_out(
-    incoming: &Incoming,
-    context: &Context,
-    token: &str,
-) -> Result<Response, Error> {
-    let response = match find(incoming, context, token).await {
-        Ok(response) => {
+pub async fn hand_out(incoming: &Incoming, context: &Context, token: &str) -> Result<Reply, Error> {
+    let reply = match find(incoming, context, token).await {
+        Ok(reply) => {
             log::early(incoming, 200, None);
-            response
+            reply
         }
         Err(error) if wants_a_page(incoming) => {
             log::early(incoming, error.status(), Some(error.code()));
-            let response = html(error.status(), &page::of_trouble(&error.to_string()));
+            let mut reply = html(error.status(), &page::of_trouble(&error.to_string()));
             for (name, value) in error.headers() {
-                reply::set(&response.headers(), name, &value);
+                reply.set(name, &value);
             }
-            response
+            reply
         }
         Err(error) => return Err(error),
     };
-    for (name, value) in HEADERS {
-        reply::set(&response.headers(), name, value);
-    }
-    Ok(response)
+    Ok(reply.with(HEADERS))
 }
 
-async fn find(incoming: &Incoming, context: &Context, token: &str) -> Result<Response, Error> {
+async fn find(incoming: &Incoming, context: &Context, token: &str) -> Result<Reply, Error> {
     let bucket = kits::bucket(context)?;
     let token = KitToken::parse(token);
     let found = match &token {
@@ -71,27 +66,23 @@ async fn find(incoming: &Incoming, context: &Context, token: &str) -> Result<Res
         return Err(Error::KitExpired);
     }
     let user_agent = incoming.header("user-agent").unwrap_or_default();
-    if page::is_a_phones(&user_agent) && incoming.asked("download").is_none() {
+    if page::is_a_phones(user_agent) && incoming.asked("download").is_none() {
         let address = address(incoming, token);
         return Ok(html(200, &page::on_a_phone(&address)));
     }
-    file(zip, &file_name(label.user_id.as_ref()))
+    Ok(file(&zip, &file_name(label.user_id.as_ref())))
 }
 
 /// What is to be saved under a name.
-fn file(mut bytes: Vec<u8>, name: &str) -> Result<Response, Error> {
-    let init = ResponseInit::new();
-    init.set_status(200);
-    let response = Response::new_with_opt_u8_array_and_init(Some(&mut bytes), &init);
-    let response = response.map_err(|_| Error::Internal)?;
-    let headers = response.headers();
-    reply::set(&headers, "content-type", "application/zip");
-    reply::set(&headers, "content-disposition", &format!("attachment; filename=\"{name}\""));
-    reply::set(&headers, "content-length", &bytes.len().to_string());
-    Ok(response)
+fn file(bytes: &[u8], name: &str) -> Reply {
+    Reply::new(200, HeaderList::default(), Uint8Array::from(bytes)).with([
+        ("content-type", "application/zip"),
+        ("content-disposition", &format!("attachment; filename=\"{name}\"")),
+        ("content-length", &bytes.len().to_string()),
+    ])
 }
 
-fn html(status: u16, page: &str) -> Response {
+fn html(status: u16, page: &str) -> Reply {
     reply::text_of(status, "text/html; charset=utf-8", page)
 }
 
@@ -117,7 +108,7 @@ struct Kept<'a> {
 /// # Errors
 /// [`Error::InvalidQuery`], [`Error::InvalidUserId`]; [`Error::InvalidKit`] where it is no ZIP,
 /// [`Error::RequestTooLarge`]; [`Error::NotConfigured`] without a bucket.
-pub async fn keep(incoming: &Incoming, context: &Context, token: &str) -> Result<Response, Error> {
+pub async fn keep(incoming: &Incoming, context: &Context, token: &str) -> Result<Reply, Error> {
     let token = read_token(token)?;
     let user_id = incoming.asked("user_id").map(|name| operator::person(&name)).transpose()?;
     let seconds = incoming.asked_number("expires_in_seconds", TTL_SECONDS)?;
@@ -145,11 +136,7 @@ pub async fn keep(incoming: &Incoming, context: &Context, token: &str) -> Result
 /// # Errors
 /// [`Error::InvalidQuery`]; [`Error::KitUnknown`], so that nobody takes a slip of the pen for a kit that
 /// is withdrawn.
-pub async fn withdraw(
-    incoming: &Incoming,
-    context: &Context,
-    token: &str,
-) -> Result<Response, Error> {
+pub async fn withdraw(incoming: &Incoming, context: &Context, token: &str) -> Result<Reply, Error> {
     let token = read_token(token)?;
     let label = kits::withdraw(&kits::bucket(context)?, &token).await?;
     let label = label.ok_or(Error::KitUnknown)?;

@@ -7,12 +7,12 @@ use domain::session::messages::Describe;
 use domain::session::view::View;
 use domain::tier::Tier;
 use serde::Serialize;
-use web_sys::Response;
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
 use crate::objects::call;
+use crate::reply::Reply;
 use crate::routes::caller;
 use crate::{log, reply, upgrade};
 
@@ -37,7 +37,7 @@ struct Pages<'a> {
 ///
 /// # Errors
 /// Where the caller isn't proven.
-pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     let user_id = caller::proven(incoming, context).await?.user_id;
     let view = call(context, user_id.as_str(), Describe {}).await?.for_the_user();
     let settings = context.settings()?;
@@ -49,21 +49,16 @@ pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, 
     };
     let pages = Some(Pages { upgrade, billing_portal: settings.billing.portal_url.as_deref() });
     log::early(incoming, 200, None);
-    let response = reply::json(200, &Named { user_id: &user_id, view, pages });
+    let reply = reply::json(200, &Named { user_id: &user_id, view, pages });
     // The links are the user's own.
-    reply::set(&response.headers(), "cache-control", "no-store");
-    Ok(response)
+    Ok(reply.with([("cache-control", "no-store")]))
 }
 
 /// `GET /operator/api/users/{id}`: 200, of a name that nobody has too.
 ///
 /// # Errors
 /// [`Error::InvalidUserId`].
-pub async fn show(
-    incoming: &Incoming,
-    context: &Context,
-    user_id: &str,
-) -> Result<Response, Error> {
+pub async fn show(incoming: &Incoming, context: &Context, user_id: &str) -> Result<Reply, Error> {
     let user_id = UserId::parse(user_id)?;
     let view = call(context, user_id.as_str(), Describe {}).await?;
     log::early(incoming, 200, None);

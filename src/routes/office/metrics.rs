@@ -3,11 +3,11 @@
 use domain::clock::{Millis, sql_text};
 use domain::exposition;
 use domain::room::LATELY;
-use web_sys::Response;
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
+use crate::reply::Reply;
 use crate::{database, log, reply, totals};
 
 /// Where rows have piled up, they are added in so many batches at most before the answer.
@@ -33,7 +33,7 @@ select json_array(
 ///
 /// # Errors
 /// [`Error::DatabaseUnavailable`].
-pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     let now = incoming.arrived;
     let lately = sql_text(now - Millis::from(LATELY) * 1_000);
     let known = database::known_upstreams(context)?;

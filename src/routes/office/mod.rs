@@ -24,7 +24,6 @@ mod upgrade;
 mod users;
 
 use domain::session::messages::Repair;
-use web_sys::Response;
 
 pub use self::console::policy;
 pub use self::operator_access::Operator;
@@ -33,6 +32,7 @@ use super::{Access, GET, Handler, Named, Route};
 use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
+use crate::reply::Reply;
 
 /// What answers a route.
 #[derive(Clone, Copy)]
@@ -182,7 +182,7 @@ pub async fn handle(
     named: Named<'_>,
     incoming: &Incoming,
     context: &Context,
-) -> Result<Response, Error> {
+) -> Result<Reply, Error> {
     let response = respond(task, &named, incoming, context).await;
     let may_be_done = matches!(response, Ok(_) | Err(Error::Internal));
     if may_be_done && let (Some(operator), Some(what)) = (named.operator, task.action()) {
@@ -201,7 +201,7 @@ async fn respond(
     named: &Named<'_>,
     incoming: &Incoming,
     context: &Context,
-) -> Result<Response, Error> {
+) -> Result<Reply, Error> {
     let Named { user_id, id, .. } = *named;
     match task {
         Task::Ready => Ok(ready::answer(incoming, context).await),

@@ -17,12 +17,12 @@ use domain::session::codex::{SignInState, TokenRecord};
 use domain::settings::{CodexSettings, Settings};
 use domain::token_endpoint::is_token;
 use serde::{Deserialize, Serialize};
-use web_sys::Response;
 
 use crate::context::{Context, random_bytes};
 use crate::error::{Error, GATEWAY_KEY_MISSING};
 use crate::incoming::Incoming;
 use crate::objects::call;
+use crate::reply::Reply;
 use crate::routes::caller;
 use crate::upstream::body;
 use crate::{log, reply};
@@ -48,7 +48,7 @@ struct Brought {
 /// # Errors
 /// Where no gateway key is shown, or the user is blocked; [`Error::InvalidJson`] for what are no
 /// tokens.
-pub async fn keep(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+pub async fn keep(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     let user_id = keyed(incoming, context).await?;
     let settings = context.settings()?;
     let CodexSettings { keyring, .. } = codex_of(&settings)?;
@@ -71,7 +71,7 @@ pub async fn keep(incoming: &Incoming, context: &Context) -> Result<Response, Er
 ///
 /// # Errors
 /// Where no gateway key is shown.
-pub async fn forget(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+pub async fn forget(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     let user_id = keyed(incoming, context).await?;
     forget_of(incoming, context, &user_id).await
 }
@@ -84,7 +84,7 @@ pub async fn forget_as_operator(
     incoming: &Incoming,
     context: &Context,
     user_id: &str,
-) -> Result<Response, Error> {
+) -> Result<Reply, Error> {
     forget_of(incoming, context, &UserId::parse(user_id)?).await
 }
 
@@ -92,7 +92,7 @@ async fn forget_of(
     incoming: &Incoming,
     context: &Context,
     user_id: &UserId,
-) -> Result<Response, Error> {
+) -> Result<Reply, Error> {
     call(context, user_id.as_str(), ForgetTokens {}).await?;
     Ok(done(incoming, 204))
 }
@@ -114,7 +114,7 @@ struct BegunBody<'a> {
 /// # Errors
 /// Where the caller isn't proven, or is blocked; [`Error::SignInTooSoon`] where a sign-in was begun just now;
 /// [`Error::TokenEndpointUnavailable`] where the provider gives no codes.
-pub async fn begin(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+pub async fn begin(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     let Caller { user_id, .. } = caller::proven(incoming, context).await?;
     let settings = context.settings()?;
     if codex_of(&settings)?.provider.device.is_none() {
@@ -153,7 +153,7 @@ struct Standing<'a> {
 ///
 /// # Errors
 /// Where the caller isn't proven; [`Error::NotFound`] for another user's sign-in, or an older one.
-pub async fn tell(incoming: &Incoming, context: &Context, id: &str) -> Result<Response, Error> {
+pub async fn tell(incoming: &Incoming, context: &Context, id: &str) -> Result<Reply, Error> {
     let Caller { user_id, .. } = caller::proven(incoming, context).await?;
     let asked = call(context, user_id.as_str(), TellSignIn { id: id.to_owned() }).await?;
     let standing = asked.ok_or(Error::NotFound)?;
@@ -194,7 +194,7 @@ fn read(body: &[u8]) -> Result<Brought, Error> {
     Ok(brought)
 }
 
-fn done(incoming: &Incoming, status: u16) -> Response {
+fn done(incoming: &Incoming, status: u16) -> Reply {
     log::early(incoming, status, None);
     reply::empty(status)
 }

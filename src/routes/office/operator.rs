@@ -9,13 +9,13 @@ use domain::tier::Tier;
 use domain::upstreams::named;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use web_sys::Response;
 
 use super::me;
 use crate::context::{Context, random_bytes};
 use crate::error::Error;
 use crate::incoming::Incoming;
 use crate::objects::call;
+use crate::reply::Reply;
 use crate::upstream::body;
 use crate::{log, reply};
 
@@ -45,7 +45,7 @@ pub async fn mint_key(
     incoming: &Incoming,
     context: &Context,
     user_id: &str,
-) -> Result<Response, Error> {
+) -> Result<Reply, Error> {
     let user_id = person(user_id)?;
     let label = read_json::<NewKey>(incoming).await?.label.unwrap_or_default();
     check_text(&label, "A label")?;
@@ -73,7 +73,7 @@ pub async fn revoke_key(
     context: &Context,
     user_id: &str,
     key_id: &str,
-) -> Result<Response, Error> {
+) -> Result<Reply, Error> {
     let user_id = UserId::parse(user_id)?;
     let revoke = Repair::RevokeKey { key_id: key_id.to_owned() };
     if !call(context, user_id.as_str(), revoke).await? {
@@ -94,11 +94,7 @@ struct NewBlock {
 ///
 /// # Errors
 /// [`Error::InvalidUserId`], [`Error::InvalidJson`].
-pub async fn block(
-    incoming: &Incoming,
-    context: &Context,
-    user_id: &str,
-) -> Result<Response, Error> {
+pub async fn block(incoming: &Incoming, context: &Context, user_id: &str) -> Result<Reply, Error> {
     let NewBlock { reason } = read_json(incoming).await?;
     check_text(reason.as_deref().unwrap_or_default(), "A reason")?;
     incoming.is_about(reason.as_deref().unwrap_or_default());
@@ -115,7 +111,7 @@ pub async fn repair(
     context: &Context,
     user_id: &str,
     repair: Repair,
-) -> Result<Response, Error> {
+) -> Result<Reply, Error> {
     let user_id = UserId::parse(user_id)?;
     call(context, user_id.as_str(), repair).await?;
     log::early(incoming, 204, None);
@@ -127,11 +123,7 @@ pub async fn repair(
 /// # Errors
 /// [`Error::InvalidUserId`]; [`Error::DatabaseUnavailable`] where it doesn't take them now: they go on
 /// waiting, and are sent by themselves.
-pub async fn flush(
-    incoming: &Incoming,
-    context: &Context,
-    user_id: &str,
-) -> Result<Response, Error> {
+pub async fn flush(incoming: &Incoming, context: &Context, user_id: &str) -> Result<Reply, Error> {
     let user_id = UserId::parse(user_id)?;
     if !call(context, user_id.as_str(), Flush {}).await? {
         return Err(Error::DatabaseUnavailable);
@@ -149,7 +141,7 @@ pub async fn set_tier(
     incoming: &Incoming,
     context: &Context,
     user_id: &str,
-) -> Result<Response, Error> {
+) -> Result<Reply, Error> {
     let user_id = person(user_id)?;
     let body = body::read(incoming, MAX_BODY_BYTES).await?;
     let tier: SetTier = from_json(&body)?;
@@ -167,7 +159,7 @@ pub async fn remove_project(
     context: &Context,
     user_id: &str,
     project: &str,
-) -> Result<Response, Error> {
+) -> Result<Reply, Error> {
     let user_id = UserId::parse(user_id)?;
     incoming.is_about(project);
     if !call(context, user_id.as_str(), RemoveProject(project.to_owned())).await? {
@@ -190,11 +182,7 @@ struct Assignment {
 /// # Errors
 /// [`Error::InvalidUserId`] for a name that is none, or everyone's; [`Error::InvalidJson`], for an
 /// upstream too that isn't there.
-pub async fn assign(
-    incoming: &Incoming,
-    context: &Context,
-    user_id: &str,
-) -> Result<Response, Error> {
+pub async fn assign(incoming: &Incoming, context: &Context, user_id: &str) -> Result<Reply, Error> {
     let user_id = person(user_id)?;
     let Assignment { upstream } = from_json(&body::read(incoming, MAX_BODY_BYTES).await?)?;
     let settings = context.settings()?;

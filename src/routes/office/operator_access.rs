@@ -44,14 +44,14 @@ pub async fn authorize(incoming: &Incoming, context: &Context) -> Result<Operato
     let settings = context.settings()?;
     let OperatorSettings { token, access } = settings.operator.as_ref().ok_or(Error::NotFound)?;
     let authorization = incoming.header("authorization").unwrap_or_default();
-    let bearer = bearer_of(&authorization).unwrap_or_default();
+    let bearer = bearer_of(authorization).unwrap_or_default();
     let assertion = incoming.header("cf-access-jwt-assertion").unwrap_or_default();
     let cookie = cookie(incoming).unwrap_or_default();
     let operator = if !bearer.is_empty() {
         let is_known = token.as_ref().is_some_and(|token| token.is_known_by(bearer));
         is_known.then(|| Operator::named("token"))
     } else if let Some(access) = access.as_ref().filter(|_| !assertion.is_empty()) {
-        by_access(&assertion, access, incoming).await?
+        by_access(assertion, access, incoming).await?
     } else if let Some(token) = token.as_ref().filter(|_| !cookie.is_empty()) {
         return by_cookie(&cookie, token, incoming);
     } else {
@@ -92,7 +92,7 @@ fn by_cookie(cookie: &str, token: &Secret<String>, incoming: &Incoming) -> Resul
     if is_unsafe(incoming) {
         check_origin(incoming)?;
         let shown = incoming.header("x-csrf-token").unwrap_or_default();
-        if !operator_session::is_csrf_token(token, cookie, &shown) {
+        if !operator_session::is_csrf_token(token, cookie, shown) {
             return Err(Error::CsrfFailed);
         }
     }

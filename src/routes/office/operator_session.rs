@@ -4,12 +4,12 @@ use domain::clock::rfc3339;
 use domain::operator_session::{self, LIFETIME};
 use domain::secret::Secret;
 use serde::{Deserialize, Serialize};
-use web_sys::Response;
 
 use super::operator_access::{self, Operator, Session, cookie_name};
 use crate::context::{Context, random_bytes};
 use crate::error::Error;
 use crate::incoming::Incoming;
+use crate::reply::Reply;
 use crate::upstream::body;
 use crate::{log, reply};
 
@@ -36,7 +36,7 @@ struct Standing<'a> {
 /// [`Error::NotFound`] where no operator is configured, [`Error::OperatorRequired`] and
 /// [`Error::TooManyAttempts`] for a wrong token; [`Error::HttpsRequired`] where token and cookie would
 /// go over a network unencrypted.
-pub async fn begin(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+pub async fn begin(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     let settings = context.settings()?;
     let operator = settings.operator.as_ref().ok_or(Error::NotFound)?;
     if !operator_access::is_private(incoming) {
@@ -57,10 +57,10 @@ pub async fn begin(incoming: &Incoming, context: &Context) -> Result<Response, E
 }
 
 /// `GET /operator/session`: 200, who is signed in and what has to come along with actions.
-pub fn tell(incoming: &Incoming, operator: &Operator) -> Response {
+pub fn tell(incoming: &Incoming, operator: &Operator) -> Reply {
     log::early(incoming, 200, None);
     let session = operator.session.as_ref();
-    let response = reply::json(
+    let reply = reply::json(
         200,
         &Standing {
             operator: &operator.name,
@@ -68,23 +68,20 @@ pub fn tell(incoming: &Incoming, operator: &Operator) -> Response {
             expires_at: session.map(|Session { ends, .. }| rfc3339(ends.expires_at)),
         },
     );
-    reply::set(&response.headers(), "cache-control", "no-store");
-    response
+    reply.with([("cache-control", "no-store")])
 }
 
 /// `DELETE /operator/session`: 204, and the browser forgets the cookie.
-pub fn end(incoming: &Incoming) -> Response {
+pub fn end(incoming: &Incoming) -> Reply {
     log::early(incoming, 204, None);
     with_cookie(incoming, &Secret::new(String::new()), 0)
 }
 
-fn with_cookie(incoming: &Incoming, value: &Secret<String>, seconds: i64) -> Response {
+fn with_cookie(incoming: &Incoming, value: &Secret<String>, seconds: i64) -> Reply {
     let name = cookie_name(incoming);
     let secure = if name.starts_with("__Host-") { "; Secure" } else { "" };
     let value = value.expose();
     let cookie =
         format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
-    let response = reply::empty(204);
-    reply::set(&response.headers(), "set-cookie", &cookie);
-    response
+    reply::empty(204).with([("set-cookie", cookie.as_str())])
 }

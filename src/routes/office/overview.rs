@@ -4,11 +4,11 @@ use domain::clock::{Millis, rfc3339, sql_text};
 use domain::room::{self, Facts, JUST_NOW, LATELY, People, Tile};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use web_sys::Response;
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
+use crate::reply::Reply;
 use crate::{database, log, reply};
 
 /// A day.
@@ -162,7 +162,7 @@ struct Lately {
 ///
 /// # Errors
 /// [`Error::InvalidQuery`]; [`Error::DatabaseUnavailable`].
-pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     let minutes = incoming.asked_number("minutes", 1..=MOST_MINUTES)?.unwrap_or(USUAL_MINUTES);
     let now = incoming.arrived;
     let seconds_ago = |seconds: u32| sql_text(now - Millis::from(seconds) * 1_000);

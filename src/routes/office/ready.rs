@@ -8,10 +8,10 @@ use std::cell::RefCell;
 use domain::clock::Millis;
 use futures::future::{join, join_all};
 use serde::Serialize;
-use web_sys::Response;
 
 use crate::context::Context;
 use crate::incoming::Incoming;
+use crate::reply::Reply;
 use crate::{clock, log, probe, reply};
 
 const KEPT_FOR: Millis = 5_000;
@@ -36,7 +36,7 @@ thread_local! {
 }
 
 /// 200 where everything a request needs is there, else 503; the checks say what is wrong.
-pub async fn answer(incoming: &Incoming, context: &Context) -> Response {
+pub async fn answer(incoming: &Incoming, context: &Context) -> Reply {
     let now = clock::reading();
     let last = LAST.with_borrow(Clone::clone).filter(|(until, _)| now < *until);
     let readiness = match last {

@@ -5,12 +5,12 @@ use domain::clock::sql_text;
 use domain::page::Cursor;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use web_sys::Response;
 
 use super::operator::read_json;
 use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
+use crate::reply::Reply;
 use crate::{database, log, reply};
 
 const PAGE: u32 = 100;
@@ -75,7 +75,7 @@ struct Actions {
 ///
 /// # Errors
 /// [`Error::DatabaseUnavailable`].
-pub async fn notes(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+pub async fn notes(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     let notes = database::ask(context, NOTES, &[]).await?;
     log::early(incoming, 200, None);
     Ok(reply::json(200, &Notes { notes }))
@@ -86,7 +86,7 @@ pub async fn notes(incoming: &Incoming, context: &Context) -> Result<Response, E
 /// # Errors
 /// [`Error::InvalidJson`]; [`Error::NotFound`] where no such note waits;
 /// [`Error::DatabaseUnavailable`].
-pub async fn resolve(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+pub async fn resolve(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     let NoteName { customer_id, kind, subject } = read_json(incoming).await?;
     incoming.is_about(&format!("{kind} {subject}"));
     let now = sql_text(incoming.arrived);
@@ -103,7 +103,7 @@ pub async fn resolve(incoming: &Incoming, context: &Context) -> Result<Response,
 ///
 /// # Errors
 /// [`Error::InvalidQuery`]; [`Error::DatabaseUnavailable`].
-pub async fn actions(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+pub async fn actions(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     let cursor = incoming.asked("cursor").map(|text| Cursor::parse(&text)).transpose()?;
     let user_id = incoming.asked("user_id").unwrap_or_default().to_ascii_lowercase();
     let before = cursor.map(|cursor| cursor.key().to_owned()).unwrap_or_default();

@@ -10,13 +10,13 @@ use domain::session::onboarding::{Enroll, Enrolled, IssueCode};
 use futures::future::{Either, select};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
-use web_sys::Response;
 use worker::Delay;
 
 use crate::context::{Context, random_bytes};
 use crate::error::Error;
 use crate::incoming::Incoming;
 use crate::objects::call;
+use crate::reply::Reply;
 use crate::upstream::body;
 use crate::{log, reply};
 
@@ -61,7 +61,7 @@ struct Terms {
 /// # Errors
 /// [`Error::InvalidQuery`], [`Error::InvalidRoster`], [`Error::RequestTooLarge`]; [`Error::RosterUnfinished`] where an object
 /// can't be reached, and with it the codes are lost that others gave.
-pub async fn import(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+pub async fn import(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     let namesakes = roster::parse(&body::read(incoming, MOST_BYTES).await?, decompose)?;
     let expires_at = incoming.arrived + DEFAULT_TTL_SECONDS * 1_000;
     let reissue = incoming.asked_flag("reissue")?;

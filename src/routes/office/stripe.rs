@@ -4,13 +4,13 @@ use domain::stripe::event::{Event, is_of_test_mode};
 use domain::stripe::signature;
 use serde::Serialize;
 use serde_json::json;
-use web_sys::Response;
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
 use crate::objects::call;
 use crate::objects::customer::{NOBODY, Receive};
+use crate::reply::Reply;
 use crate::upstream::body;
 use crate::{log, reply};
 
@@ -29,7 +29,7 @@ struct Received {
 /// [`Error::NotConfigured`] without a secret; [`Error::InvalidSignature`], whatever the body is;
 /// [`Error::InvalidJson`]; [`Error::Internal`] where an object doesn't hold it yet: Stripe sends it
 /// again, and it changes nothing the second time.
-pub async fn receive(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+pub async fn receive(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     let billing = &context.settings()?.billing;
     let secrets = &billing.webhook_secrets;
     if secrets.is_empty() {
@@ -39,7 +39,7 @@ pub async fn receive(incoming: &Incoming, context: &Context) -> Result<Response,
     let header = incoming.header("stripe-signature").ok_or(Error::InvalidSignature)?;
     body::check_size(incoming, MAX_BODY_BYTES)?;
     let body = body::read(incoming, MAX_BODY_BYTES).await?;
-    if !signature::is_good(&header, &body, secrets, incoming.arrived) {
+    if !signature::is_good(header, &body, secrets, incoming.arrived) {
         return Err(Error::InvalidSignature);
     }
     let event = Event::read(&body, secrets)

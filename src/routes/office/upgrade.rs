@@ -5,12 +5,12 @@ use domain::session::view::Binding;
 use domain::stripe::reference;
 use domain::tier::Tier;
 use url::Url;
-use web_sys::Response;
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
 use crate::objects::call;
+use crate::reply::Reply;
 use crate::routes::caller;
 use crate::{log, reply};
 
@@ -26,7 +26,7 @@ const LINK_IS_OVER: &str = "This link isn't good any more, or isn't whole. One t
 /// [`Error::MissingKey`] where the link is over, was never one, or is somebody's who can't prove to be
 /// that any more: nobody pays for what can't be used. What [`caller::proven`] says;
 /// [`Error::TierNotSold`], [`Error::NotConfigured`]; [`Error::AlreadySubscribed`] without a portal.
-pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     let billing = &context.settings()?.billing;
     let missing = |name| Error::NotConfigured(format!("{name} is missing"));
     let secret = billing.webhook_secrets.first().ok_or_else(|| missing("STRIPE_WEBHOOK_SECRET"))?;
@@ -62,13 +62,9 @@ pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Response, 
         page
     };
     log::early(incoming, 303, None);
-    let response = reply::empty(303);
-    for (name, value) in [
+    Ok(reply::empty(303).with([
         ("location", page.as_str()),
         ("cache-control", "no-store"),
         ("referrer-policy", "no-referrer"),
-    ] {
-        reply::set(&response.headers(), name, value);
-    }
-    Ok(response)
+    ]))
 }

@@ -4,11 +4,11 @@ use domain::month::Month;
 use domain::page::{Cursor, Direction};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use web_sys::Response;
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
+use crate::reply::Reply;
 use crate::{database, log, reply};
 
 const LONGEST_PAGE: u32 = 200;
@@ -40,7 +40,7 @@ struct Page {
 ///
 /// # Errors
 /// [`Error::InvalidQuery`]; [`Error::DatabaseUnavailable`].
-pub async fn list(incoming: &Incoming, context: &Context) -> Result<Response, Error> {
+pub async fn list(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     let limit = incoming.asked_number("limit", 1..=LONGEST_PAGE)?.unwrap_or(USUAL_PAGE);
     let sort = incoming.asked("sort").unwrap_or_else(|| "user_id".to_owned());
     let Some((_, key, direction)) = SORTS.into_iter().find(|(name, ..)| *name == sort) else {
