@@ -75,22 +75,7 @@ impl HeaderList {
     }
 }
 
-#[wasm_bindgen(inline_js = r#"
-export function flatten(headers) {
-    let text = "";
-    for (const [name, value] of headers) text += name + "\n" + value + "\n";
-    return text;
-}
-export function unflatten(text) {
-    const headers = {};
-    const lines = text.split("\n");
-    for (let at = 0; at + 1 < lines.length; at += 2) headers[lines[at]] = lines[at + 1];
-    return headers;
-}
-export function respond(status, head, body) {
-    return new Response(body, { status, headers: unflatten(head) });
-}
-"#)]
+#[wasm_bindgen(module = "/src/boundary.js")]
 extern "C" {
     fn flatten(headers: &Headers) -> String;
     fn unflatten(text: &str) -> Object;

@@ -1,22 +1,17 @@
 //! The way of an answer back to the client: chunk by chunk, metered, settled at its end.
 
-use std::pin::pin;
-use std::time::Duration;
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 
-use domain::clock::Millis;
 use domain::entry::{Outcome, gives_back};
 use domain::meter::{Answer as Metered, Format, Meter, Output, TokensSource};
 use domain::session::messages::Remember;
 use domain::upstream_policy;
-use futures::future::{Either, pending, select};
-use futures::{StreamExt, stream};
+use futures::FutureExt;
+use futures::future::{Either, LocalBoxFuture, select};
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
-use wasm_streams::ReadableStream;
-use wasm_streams::readable::IntoStream;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use web_sys::AbortController;
-use worker::Delay;
 
 use super::departure::Departure;
 use super::exchange::{Answer, NoAnswer};
@@ -24,14 +19,14 @@ use super::plan::Plan;
 use crate::context::Context;
 use crate::error::Error;
 use crate::headers::HeaderList;
+use crate::log;
 use crate::objects::call;
 use crate::reply::{self, Reply};
 use crate::settlement::Settlement;
-use crate::{clock, log};
 
 /// After so long a silence a stream of events gets a comment, so that no proxy on the way takes
 /// it for dead.
-const PING_AFTER: Millis = 15_000;
+const PING_AFTER: u32 = 15_000;
 
 /// The longest answer that is read before it is sent, in bytes.
 const SHORT: u64 = 256 * 1024;
@@ -97,12 +92,8 @@ pub async fn respond(
             Err(NoAnswer::Failed(error)) => return Err(error),
         }
     } else {
-        let chunks = ReadableStream::from_raw(body).into_stream();
-        let relay = Relay { chunks, last_sign: clock::reading(), passage };
-        let chunks = stream::unfold(relay, |mut relay| async move {
-            relay.next().await.map(|chunk| (chunk, relay))
-        });
-        ReadableStream::from_stream(chunks).into_raw().into()
+        let ping_after = if passage.is_event_stream { PING_AFTER } else { 0 };
+        relayed(&body, passage, ping_after)
     };
     let mut reply = Reply::new(status, headers, body);
     plan.forbid_retry_of(&mut reply);
@@ -117,7 +108,8 @@ fn is_short(head: &HeaderList) -> bool {
 }
 
 /// What is done with an answer's body on its way, and with its end.
-struct Passage {
+#[wasm_bindgen]
+pub struct Passage {
     meter: Meter,
     /// Whether the meter has anything to read; what it has not passes without a copy.
     is_metered: bool,
@@ -131,6 +123,70 @@ struct Passage {
     /// Set until the end is known. One that is dropped before had its client leave.
     settlement: Option<Settlement>,
     controller: AbortController,
+}
+
+// After a panic nothing is asked of it but its end.
+impl UnwindSafe for Passage {}
+impl RefUnwindSafe for Passage {}
+
+/// What a piece of a body becomes.
+enum Passed {
+    /// Nothing may be sent yet.
+    Nothing,
+    /// This is sent.
+    Bytes(JsValue),
+    /// This is sent once the user's object knows the answer's id.
+    Later(LocalBoxFuture<'static, JsValue>),
+}
+
+impl Passed {
+    async fn wait(self) -> JsValue {
+        match self {
+            Self::Nothing => JsValue::UNDEFINED,
+            Self::Bytes(bytes) => bytes,
+            Self::Later(bytes) => bytes.await,
+        }
+    }
+}
+
+impl From<Passed> for JsValue {
+    fn from(passed: Passed) -> Self {
+        match passed {
+            Passed::Nothing => Self::UNDEFINED,
+            Passed::Bytes(bytes) => bytes,
+            Passed::Later(bytes) => future_to_promise(AssertUnwindSafe(bytes.map(Ok))).into(),
+        }
+    }
+}
+
+/// What `boundary.js` asks.
+#[wasm_bindgen]
+impl Passage {
+    /// What a chunk becomes.
+    pub fn push(&mut self, chunk: Uint8Array) -> JsValue {
+        self.pass(chunk).into()
+    }
+
+    /// What is still to be sent now that the upstream has ended its answer.
+    pub fn finish(&mut self) -> JsValue {
+        self.end().into()
+    }
+
+    /// A sign of life, where one may be sent.
+    pub fn ping(&mut self) -> Option<Uint8Array> {
+        if self.memory.is_some() {
+            return None;
+        }
+        self.meter.ping().map(Uint8Array::from)
+    }
+
+    /// The upstream broke off: a stream of events ends with an error that says so, any other body
+    /// breaks off too.
+    pub fn broken(&mut self) -> Option<Uint8Array> {
+        let last_words = self.meter.interrupted();
+        self.settle(502, Some("upstream_interrupted"));
+        (!last_words.is_empty()).then(|| Uint8Array::from(last_words.as_slice()))
+    }
 }
 
 impl Passage {
@@ -149,51 +205,67 @@ impl Passage {
             }
             Either::Right(((), _)) => return Err(NoAnswer::ClientLeft),
         };
-        self.is_begun = whole.length() > 0;
-        let passed = self.pass(whole).await;
-        let rest = self.finish().await;
-        Ok(passed.or(rest).unwrap_or(JsValue::NULL))
+        let passed = self.pass(whole).wait().await;
+        let rest = self.end().wait().await;
+        Ok(if passed.is_undefined() { rest } else { passed })
     }
 
-    /// What a chunk becomes; `None` where nothing of it may be sent yet.
-    async fn pass(&mut self, chunk: Uint8Array) -> Option<JsValue> {
+    fn pass(&mut self, chunk: Uint8Array) -> Passed {
+        self.is_begun = true;
         if !self.is_metered {
-            return Some(chunk.into());
+            return Passed::Bytes(chunk.into());
         }
         let bytes = chunk.to_vec();
         let output = match self.meter.push(&bytes) {
-            Output::Unchanged if self.memory.is_none() => return Some(chunk.into()),
+            Output::Unchanged if self.memory.is_none() => return Passed::Bytes(chunk.into()),
             Output::Unchanged => bytes,
             Output::Replaced(bytes) => bytes,
         };
-        if let Some(memory) = &self.memory {
-            self.held.extend(output);
-            let response_id = self.meter.response_id()?.to_owned();
-            memory.keep(response_id).await;
-            self.memory = None;
-            return Some(to_js(&std::mem::take(&mut self.held)));
+        if self.memory.is_none() {
+            let is_something = !output.is_empty();
+            return if is_something { Passed::Bytes(to_js(&output)) } else { Passed::Nothing };
         }
-        (!output.is_empty()).then(|| to_js(&output))
+        self.held.extend(output);
+        let Some(keep) = self.keep() else { return Passed::Nothing };
+        let held = std::mem::take(&mut self.held);
+        Passed::Later(keep.map(move |()| to_js(&held)).boxed_local())
     }
 
-    /// The upstream has ended its answer; what is still to be sent, if anything.
-    async fn finish(&mut self) -> Option<JsValue> {
+    /// Has the user's object remember the answer's id, once it is known.
+    fn keep(&mut self) -> Option<impl Future<Output = ()> + use<>> {
+        let response_id = self.meter.response_id()?.to_owned();
+        let memory = self.memory.take()?;
+        Some(async move { memory.keep(response_id).await })
+    }
+
+    fn end(&mut self) -> Passed {
         let mut rest = std::mem::take(&mut self.held);
         rest.extend(self.meter.finish());
-        if let (Some(memory), Some(id)) = (self.memory.take(), self.meter.response_id()) {
-            memory.keep(id.to_owned()).await;
-        }
-        let tally = self.meter.tally();
-        if tally.error_event {
-            self.settle(502, Some("upstream_error"));
+        let ending = if self.meter.tally().error_event {
+            self.ending(502, Some("upstream_error"))
         } else {
-            self.settle(self.status, None);
-        }
-        (!rest.is_empty()).then(|| to_js(&rest))
+            self.ending(self.status, None)
+        };
+        let rest = if rest.is_empty() { JsValue::UNDEFINED } else { to_js(&rest) };
+        let Some(keep) = self.keep() else {
+            finish(ending);
+            return Passed::Bytes(rest);
+        };
+        let finished = async move {
+            keep.await;
+            finish(ending);
+            rest
+        };
+        Passed::Later(finished.boxed_local())
     }
 
     fn settle(&mut self, status: u16, code: Option<&str>) {
-        let Some(settlement) = self.settlement.take() else { return };
+        finish(self.ending(status, code));
+    }
+
+    /// The duty to settle, and how; `None` where that is done.
+    fn ending(&mut self, status: u16, code: Option<&str>) -> Option<(Settlement, Outcome)> {
+        let settlement = self.settlement.take()?;
         let tally = self.meter.tally();
         let (tokens_est, tokens_source) =
             if self.is_metered { (tally.tokens, tally.source) } else { (0, TokensSource::None) };
@@ -202,7 +274,14 @@ impl Passage {
         let gives_back = gives_back(status, (200..300).contains(&self.status) && is_output);
         let error_code = code.map(str::to_owned);
         let answered = Outcome::answered(status, 0);
-        settlement.end(Outcome { tokens_est, tokens_source, error_code, gives_back, ..answered });
+        let outcome = Outcome { tokens_est, tokens_source, error_code, gives_back, ..answered };
+        Some((settlement, outcome))
+    }
+}
+
+fn finish(ending: Option<(Settlement, Outcome)>) {
+    if let Some((settlement, outcome)) = ending {
+        settlement.end(outcome);
     }
 }
 
@@ -215,61 +294,9 @@ impl Drop for Passage {
     }
 }
 
-/// An answer that passes chunk by chunk.
-struct Relay {
-    chunks: IntoStream<'static>,
-    /// When anything was last heard of the upstream, or said to the client.
-    last_sign: Millis,
-    passage: Passage,
-}
-
-impl Relay {
-    /// The next chunk for the client; `None` at the end.
-    async fn next(&mut self) -> Option<Result<JsValue, JsValue>> {
-        self.passage.settlement.as_ref()?;
-        loop {
-            let ping_due = pin!(self.ping_due());
-            match select(self.chunks.next(), ping_due).await {
-                Either::Left((Some(Ok(chunk)), _)) => {
-                    self.last_sign = clock::reading();
-                    self.passage.is_begun = true;
-                    if let Some(chunk) = self.passage.pass(chunk.unchecked_into()).await {
-                        return Some(Ok(chunk));
-                    }
-                }
-                Either::Left((Some(Err(error)), _)) => return Some(self.break_off(error)),
-                Either::Left((None, _)) => return self.passage.finish().await.map(Ok),
-                Either::Right(((), _)) => {
-                    self.last_sign = clock::reading();
-                    if let Some(ping) = self.passage.meter.ping() {
-                        return Some(Ok(to_js(ping)));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Ends when a stream of events has been silent for so long that a ping is due. A new timer
-    /// each time: one wakes only the task that first waited for it, and each chunk is a task.
-    fn ping_due(&self) -> impl Future<Output = ()> + use<> {
-        let pings = self.passage.is_event_stream && self.passage.memory.is_none();
-        let rest = PING_AFTER - (clock::reading() - self.last_sign).clamp(0, PING_AFTER);
-        async move {
-            if pings {
-                Delay::from(Duration::from_millis(rest.unsigned_abs())).await;
-            } else {
-                pending::<()>().await;
-            }
-        }
-    }
-
-    /// The upstream broke off: a stream of events ends with an error that says so, any other body
-    /// breaks off too.
-    fn break_off(&mut self, error: JsValue) -> Result<JsValue, JsValue> {
-        let last_words = self.passage.meter.interrupted();
-        self.passage.settle(502, Some("upstream_interrupted"));
-        if last_words.is_empty() { Err(error) } else { Ok(to_js(&last_words)) }
-    }
+#[wasm_bindgen(module = "/src/boundary.js")]
+extern "C" {
+    fn relayed(body: &web_sys::ReadableStream, passage: Passage, ping_after: u32) -> JsValue;
 }
 
 impl Memory {
