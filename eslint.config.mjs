@@ -65,6 +65,11 @@ export default [
     rules: RULES,
   },
   {
+    files: ["src/boundary.js"],
+    languageOptions: options(names("Promise ReadableStream Response clearTimeout setTimeout")),
+    rules: RULES,
+  },
+  {
     files: ["tests/clients/console.mjs", "eslint.config.mjs"],
     // What the browser is told to do is written where Node runs.
     languageOptions: options({

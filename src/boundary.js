@@ -48,7 +48,8 @@ export function relayed(body, passage, pingAfter) {
         if (!lastWords) throw error;
         controller.enqueue(lastWords);
         controller.close();
-        return end();
+        end();
+        return;
       }
       if (isOver) return;
       heard = Date.now();
@@ -58,9 +59,9 @@ export function relayed(body, passage, pingAfter) {
       if (bytes) controller.enqueue(bytes);
       if (chunk.done) {
         controller.close();
-        return end();
+        end();
       }
-      if (bytes) return;
+      if (bytes || isOver) return;
     }
   };
   return new ReadableStream(

@@ -108,9 +108,12 @@ fn checks() -> Vec<Command> {
         documentation,
         node(
             "prettier/bin/prettier.cjs",
-            "--check console eslint.config.mjs src/*.mjs tests/clients/*.mjs xtask/*.mjs bench/workers/*.mjs",
+            "--check console eslint.config.mjs src/*.mjs src/*.js tests/clients/*.mjs xtask/*.mjs bench/workers/*.mjs",
         ),
-        node("eslint/bin/eslint.js", "console tests/clients/console.mjs eslint.config.mjs"),
+        node(
+            "eslint/bin/eslint.js",
+            "console src/boundary.js tests/clients/console.mjs eslint.config.mjs",
+        ),
     ]
 }
 

@@ -30,7 +30,7 @@ const FOLDED_AT_ONCE: usize = 5_000;
 
 /// How long a settled row waits for others before it goes to D1. Each flush costs as much as a
 /// request; rows are to be there within two seconds.
-const FLUSH_DELAY: Millis = 1_500;
+const FLUSH_DELAY: Millis = 1_200;
 /// The first pause between two attempts while D1 is away.
 const FIRST_BACKOFF: Millis = 500;
 /// The longest pause between two attempts while D1 is away.
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(journal.flush_due(), None);
         journal.settle(1, None, 1_000);
         journal.settle(2, None, 1_400);
-        assert_eq!(journal.flush_due(), Some(2_500), "the first row's deadline holds");
+        assert_eq!(journal.flush_due(), Some(2_200), "the first row's deadline holds");
         let pauses: Vec<_> = (0..7)
             .map(|_| {
                 journal.flush_failed(0);
