@@ -4,7 +4,7 @@
 //! back, everything that the object remembers is moved back by as much, in memory and on disk: to
 //! the object, no time has passed. So it goes on at the usual pace, and a restart changes nothing.
 
-use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, Utc};
 
 /// A moment or a duration in milliseconds; moments count from the Unix epoch.
 pub type Millis = i64;
@@ -48,14 +48,16 @@ pub fn rfc3339(moment: Millis) -> String {
     utc(moment).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// A moment that somebody wrote: RFC 3339, or a date, whose beginning in UTC is meant.
+/// A moment that somebody wrote: RFC 3339, or a date, whose beginning in UTC is meant. Its year has
+/// four digits, as in every text that it is compared with.
 #[must_use]
 pub fn parse_moment(text: &str) -> Option<Millis> {
     let date = || {
         let midnight = text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0)?;
         Some(midnight.and_utc().timestamp_millis())
     };
-    DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.timestamp_millis()).or_else(date)
+    let moment = DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.timestamp_millis());
+    moment.or_else(date).filter(|moment| (0..=9_999).contains(&utc(*moment).year()))
 }
 
 fn utc(moment: Millis) -> DateTime<Utc> {
@@ -79,6 +81,10 @@ mod tests {
             ("2026-11-21T08:23:36.007+02:00", Some(1_795_242_216_007)),
             ("2026-11-21", Some(1_795_219_200_000)),
             ("2026-11-31", None),
+            // Their texts would compare with no other's.
+            ("-2026-11-21", None),
+            ("+12026-11-21", None),
+            ("9999-12-31T23:59:59-01:00", None),
             ("yesterday", None),
             ("", None),
         ] {

@@ -7,8 +7,8 @@ use crate::identifiers::{InvalidUserId, UserId};
 #[error("not a plain path")]
 pub struct NotPlain;
 
-/// Checks that a path means the same to everyone: no empty or dot segments, no backslash, and no
-/// encoded slash, backslash, dot or control character, nothing outside ASCII.
+/// Checks that a path means the same to everyone: no empty or dot segments, no backslash or blank, and
+/// no encoded slash, backslash, dot or control character, nothing outside ASCII.
 ///
 /// # Errors
 /// Where it isn't plain.
@@ -33,7 +33,7 @@ fn is_plain_segment(segment: &str) -> bool {
                 decoded
                     .is_some_and(|byte| is_printable(byte) && !matches!(byte, b'/' | b'\\' | b'.'))
             }
-            other => is_printable(other) && other != b'\\',
+            other => other.is_ascii_graphic() && other != b'\\',
         };
         if !plain {
             return false;
@@ -122,6 +122,9 @@ mod tests {
             "/v1/%zz",
             "/v1/\n",
             "/v1/%7f",
+            // A parser of URLs takes blanks off the end, and then the segment with the dot.
+            "/v1/x/. ",
+            "/v1/a b",
         ] {
             assert_eq!(check_plain(path), Err(NotPlain), "{path:?}");
         }
