@@ -1,7 +1,8 @@
 //! Every command a developer or CI runs: `cargo xtask --help`.
 //!
 //! Reading order: `setup` makes what is missing, `build` makes the Wasm, `serve` runs it, `test`
-//! holds it to its promises, `deploy` brings it to Cloudflare, `bench` sets it beside others.
+//! holds it to its promises, `fuzz` looks for inputs that break some, `gates`
+//! counts what the rules take, `deploy` brings it to Cloudflare, `bench` sets it beside others.
 //! `progress` shows what takes long; `tidy` turns conventions into tests.
 
 // Printing is what this program does.
@@ -10,6 +11,8 @@
 mod bench;
 mod build;
 mod deploy;
+mod fuzz;
+mod gates;
 mod progress;
 mod random;
 mod serve;
@@ -63,6 +66,14 @@ enum Command {
     ///
     /// Ends with a line `N passed, N failed`.
     Test(test::Options),
+    /// Look for inputs at which what reads bytes from outside doesn't keep its promises.
+    ///
+    /// Coverage-guided, in fuzz/. Prints what was tried, and for what is found the input and what to do.
+    Fuzz(fuzz::Options),
+    /// Count the instructions of the rules, and compare them with bench/gates.toml.
+    ///
+    /// Fails where a rule takes 5 % more or fewer; --bless writes the file anew.
+    Gates(gates::Options),
     /// Measure the gateway side by side with others, in one run.
     ///
     /// --help lists what can be measured.
@@ -78,6 +89,8 @@ fn main() -> std::process::ExitCode {
         Command::Deploy(options) => deploy::run(&options),
         Command::Bootstrap => deploy::bootstrap(),
         Command::Test(options) => test::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
+        Command::Gates(options) => gates::run(&options),
         Command::Bench(options) => bench::run(&options),
     };
     match outcome {

@@ -5,7 +5,7 @@
 
 mod build_tools;
 mod chromium;
-mod kit_tools;
+mod debian_tools;
 mod node_packages;
 mod python;
 mod wasm_toolchain;
@@ -20,7 +20,7 @@ use crate::workspace;
 
 pub use build_tools::{WASM_BINDGEN, WORKER_BUILD, program as build_tool};
 pub use node_packages::check_node;
-pub use wasm_toolchain::{RUST_VERSION, WasmToolchain};
+pub use wasm_toolchain::{RUST_VERSION, WasmToolchain, host};
 
 /// What `cargo xtask setup` can be told.
 #[derive(Args)]
@@ -70,8 +70,8 @@ pub fn for_build(progress: &Progress) -> Result<WasmToolchain> {
     install(progress, || Ok(()))
 }
 
-/// What the suite needs beyond that: the Python client, a browser, what opens kits, and packages that
-/// only tests use.
+/// What the tests need beyond that: the Python client, a browser, what opens kits, counts instructions
+/// and compiles libFuzzer, and packages that only tests use.
 ///
 /// # Errors
 /// When a step fails.
@@ -80,8 +80,29 @@ pub fn for_tests(progress: &Progress) -> Result<WasmToolchain> {
         node_packages::install_for_tests(progress)?;
         python::install(progress, &python::CLIENT)?;
         chromium::install(progress)?;
-        kit_tools::install(progress)
+        debian_tools::install(progress, &debian_tools::FOR_KITS)?;
+        debian_tools::install(progress, &debian_tools::FOR_GATES)?;
+        debian_tools::install(progress, &debian_tools::FOR_FUZZ)
     })
+}
+
+/// What counting the rules' instructions takes: the Worker's compiler, and valgrind.
+///
+/// # Errors
+/// When a step fails.
+pub fn for_gates(progress: &Progress) -> Result<WasmToolchain> {
+    let _lock = lock(progress)?;
+    debian_tools::install(progress, &debian_tools::FOR_GATES)?;
+    wasm_toolchain::install(progress)
+}
+
+/// What compiling libFuzzer takes.
+///
+/// # Errors
+/// When a step fails.
+pub fn for_fuzz(progress: &Progress) -> Result<()> {
+    let _lock = lock(progress)?;
+    debian_tools::install(progress, &debian_tools::FOR_FUZZ)
 }
 
 /// Compiling the tools keeps the processors busy, the downloads keep the network busy.

@@ -10,7 +10,11 @@ use clap::Args;
 
 use crate::build::{self, Variant};
 use crate::progress::{Progress, describe, ended};
-use crate::{setup, workspace};
+use crate::{fuzz, gates, setup, workspace};
+
+/// For how long each target is tried that reads bytes from outside: long enough to find what a change
+/// has just broken. Longer searches are `cargo xtask fuzz`.
+const FUZZ_SECONDS: u32 = 2;
 
 /// What `cargo xtask test` can be told.
 #[derive(Args)]
@@ -58,6 +62,10 @@ pub fn run(options: &Options) -> Result<()> {
         for check in checks.into_iter().chain([compile_tests()]) {
             progress.say(&format!("── {}", describe(&check)));
             note(&mut failures, show(check));
+        }
+        if options.filter.is_none() {
+            note(&mut failures, gates::check(&progress, &toolchain));
+            note(&mut failures, fuzz::check(&progress, FUZZ_SECONDS));
         }
         note(&mut failures, builds.join().unwrap_or_else(|_panic| bail!("the build panicked")))
     });

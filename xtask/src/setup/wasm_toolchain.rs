@@ -211,7 +211,10 @@ fn proxies() -> Result<PathBuf> {
 }
 
 /// The kind of machine this is, as Rust names it.
-fn host() -> Result<String> {
+///
+/// # Errors
+/// When rustc is missing.
+pub fn host() -> Result<String> {
     let output = said(Command::new("rustc").arg("-vV"))?;
     let host = output.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned).context("rustc doesn't say which machine this is")

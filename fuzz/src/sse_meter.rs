@@ -1,10 +1,7 @@
 //! A stream of any bytes, cut anywhere: the same goes out and the same is counted as of the whole;
 //! nothing is lost or changed but a usage chunk; a break ends in the error and `[DONE]`.
 
-#![no_main]
-
 use domain::meter::{Answer, Endpoint, Format, Meter, Output};
-use libfuzzer_sys::fuzz_target;
 
 fn send<'a>(meter: &mut Meter, chunks: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut out = Vec::new();
@@ -17,13 +14,13 @@ fn send<'a>(meter: &mut Meter, chunks: impl Iterator<Item = &'a [u8]>) -> Vec<u8
     out
 }
 
-fuzz_target!(|input: (u8, u8, &[u8])| {
-    let (choice, size, stream) = input;
+pub fn hold(input: &[u8]) {
+    let [choice, size, stream @ ..] = input else { return };
+    let (choice, size) = (*choice, usize::from(*size) + 1);
     let endpoints = [Endpoint::ChatCompletions, Endpoint::Responses, Endpoint::Other];
     let endpoint = endpoints[usize::from(choice / 2) % endpoints.len()];
     let strip_usage = choice % 2 == 1;
     let meter = || Meter::new(Answer { format: Format::EventStream, endpoint, strip_usage });
-    let size = usize::from(size) + 1;
 
     let (mut whole, mut cut) = (meter(), meter());
     let mut sent_whole = send(&mut whole, [stream].into_iter());
@@ -43,4 +40,4 @@ fuzz_target!(|input: (u8, u8, &[u8])| {
     let last = broken.interrupted();
     let end: &[u8] = if endpoint == Endpoint::Responses { b"}}}\n\n" } else { b"data: [DONE]\n\n" };
     assert!(if done { last.is_empty() } else { last.ends_with(end) });
-});
+}

@@ -1,10 +1,7 @@
 //! A document of any bytes, cut anywhere: the tap finds the same as in the whole, and in a
 //! document that `serde_json` reads, what `serde_json` finds.
 
-#![no_main]
-
 use domain::json_tap::{JsonTap, MAX_ID_BYTES, MAX_USAGE_BYTES};
-use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 fn tapped<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> JsonTap {
@@ -13,10 +10,10 @@ fn tapped<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> JsonTap {
     tap
 }
 
-fuzz_target!(|input: (u8, &[u8])| {
-    let (size, document) = input;
+pub fn hold(input: &[u8]) {
+    let [size, document @ ..] = input else { return };
     let whole = tapped([document].into_iter());
-    let cut = tapped(document.chunks(usize::from(size) + 1));
+    let cut = tapped(document.chunks(usize::from(*size) + 1));
     assert_eq!(
         (whole.characters(), whole.usage(), whole.id()),
         (cut.characters(), cut.usage(), cut.id())
@@ -29,4 +26,4 @@ fuzz_target!(|input: (u8, &[u8])| {
         let usage = whole.usage().map(|usage| serde_json::from_str(usage).expect("an object"));
         assert_eq!(usage, value.get("usage").filter(|usage| usage.is_object()).cloned());
     }
-});
+}

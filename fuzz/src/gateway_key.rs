@@ -1,0 +1,41 @@
+//! A gateway key of any text, and one of any random bytes: what is read is what was written, no key
+//! passes for a USER_ID, and one that was altered is another key or none.
+
+use domain::fingerprint::Fingerprint;
+use domain::gateway_key::{contains_key, looks_like_key, mint, parse};
+use domain::identifiers::UserId;
+
+pub fn hold(input: &[u8]) {
+    let [at, by, input @ ..] = input else { return };
+    let Ok(text) = str::from_utf8(input) else { return };
+    if let Some(key) = parse(text) {
+        assert!(looks_like_key(text) && contains_key(text) && text.is_ascii());
+        let (begin, secret) = text.split_at(text.len() - 43);
+        assert!(begin.eq_ignore_ascii_case(&format!("ogk_{}_", key.user_id)));
+        assert!(secret.bytes().all(|digit| digit.is_ascii_alphanumeric()));
+        assert!(key.hash == Fingerprint::of(secret));
+        check_alterations(text, (*at, *by));
+    }
+    if looks_like_key(text) {
+        assert!(UserId::parse(text).is_err());
+    }
+    let Some((random, name)) = input.split_first_chunk::<32>() else { return };
+    let name = String::from_utf8_lossy(name);
+    let Ok(user_id) = UserId::parse(&name) else { return };
+    let (key, hash) = mint(&user_id, random);
+    let read = parse(key.expose()).expect("what is written can be read");
+    assert!(read.user_id == user_id && read.hash == hash);
+    check_alterations(key.expose(), (*at, *by));
+}
+
+fn check_alterations(text: &str, (at, by): (u8, u8)) {
+    let Some(altered) = crate::altered(text, at, by) else { return };
+    let (Some(key), Some(read)) = (parse(text), parse(&altered)) else { return };
+    let is_same = read.user_id == key.user_id && read.hash == key.hash;
+    assert_eq!(is_same, altered.eq_ignore_ascii_case(text) && at_name(text, &altered));
+}
+
+/// Whether two keys differ in their names alone, whose case doesn't count.
+fn at_name(text: &str, altered: &str) -> bool {
+    text[text.len() - 43..] == altered[altered.len() - 43..]
+}
