@@ -155,19 +155,44 @@ fn problem(name: &str, output: &Output) -> anyhow::Error {
         let end: Vec<_> = end.into_iter().rev().collect();
         return anyhow!("fuzz {name} {}\n{}", ended(output.status), end.join("\n"));
     };
-    let mut panic = log.lines().skip_while(|line| !line.contains("panicked at"));
-    let panic: Vec<_> = panic.by_ref().take_while(|line| !line.starts_with("note: ")).collect();
+    let panic = log.lines().skip_while(|line| !line.contains("panicked at"));
+    let mut reason: Vec<_> = panic.take_while(|line| !line.starts_with("note: ")).collect();
+    if reason.is_empty() {
+        // It took too long, or too much memory: a line such as `==7== ERROR: libFuzzer: timeout …`.
+        reason.extend(log.lines().find(|line| line.contains("ERROR: libFuzzer")));
+    }
     anyhow!(
         "fuzz {name}: something doesn't hold.\n{}\n  The input: {input}\n  Copy it to \
          fuzz/seeds/{name}/ under a name that says what it is: `cargo test -p fuzz` then fails with \
          it. Write a failing test in crates/domain, and mend it.",
-        panic.join("\n")
+        reason.join("\n")
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::figures;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{ExitStatus, Output};
+
+    use super::{figures, problem};
+
+    #[test]
+    fn what_does_not_hold_is_told_with_its_input_and_what_to_do() {
+        let told = |log: &str| {
+            let (status, stderr) = (ExitStatus::from_raw(77 << 8), log.as_bytes().to_vec());
+            problem("path", &Output { status, stdout: Vec::new(), stderr }).to_string()
+        };
+        let written = "artifact_prefix='x'; Test unit written to /x/found/path-crash-1\n";
+        let panic = "INFO: seed\nthread panicked at a.rs:1:\nassertion failed\nnote: run with\n";
+        let panicked = told(&format!("{panic}{written}"));
+        for part in ["a.rs:1", "assertion failed", "/x/found/path-crash-1", "fuzz/seeds/path/"] {
+            assert!(panicked.contains(part), "{part} is missing in: {panicked}");
+        }
+        assert!(!panicked.contains("note:") && !panicked.contains("INFO"), "{panicked}");
+        let slow = told(&format!("==7== ERROR: libFuzzer: timeout after 10 seconds\n{written}"));
+        assert!(slow.contains("timeout after 10 seconds"), "{slow}");
+        assert!(told("FUZZ_TARGET=path names none\n").contains("exit code 77"));
+    }
 
     #[test]
     fn the_figures_are_read_from_what_libfuzzer_prints() {
