@@ -9,7 +9,7 @@ use futures::future::{Either, join, select};
 use serde::Deserialize;
 use serde_json::json;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Headers, RequestInit, RequestRedirect, Response};
+use web_sys::{RequestInit, RequestRedirect, Response};
 use worker::Delay;
 
 use crate::context::Context;

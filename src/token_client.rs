@@ -7,7 +7,7 @@ use futures::future::{Either, select};
 use futures::{TryStreamExt, pin_mut};
 use wasm_bindgen::JsCast;
 use wasm_streams::ReadableStream;
-use web_sys::{AbortController, Headers, RequestInit, RequestRedirect};
+use web_sys::{AbortController, RequestInit, RequestRedirect};
 use worker::Delay;
 
 use crate::headers::HeaderList;

@@ -7,7 +7,7 @@ use domain::alerts::message::Message;
 use domain::settings::Settings;
 use futures::future::{Either, select};
 use serde_json::json;
-use web_sys::{AbortController, Headers, RequestInit, RequestRedirect};
+use web_sys::{AbortController, RequestInit, RequestRedirect};
 use worker::{Delay, Result};
 
 use super::object::Alerts;
