@@ -62,10 +62,19 @@ mod injected {
         }
     }
 
-    /// Writes a log line for a message to an object, for tests that count them.
-    pub fn called<M>(name: &str) {
+    /// Writes a log line for a message to an object, for tests that count them and their bytes.
+    pub fn called<M>(name: &str, bytes: usize) {
+        log_message::<M>("object_call", name, bytes);
+    }
+
+    /// The same for the reply to it.
+    pub fn replied<M>(name: &str, bytes: usize) {
+        log_message::<M>("object_reply", name, bytes);
+    }
+
+    fn log_message<M>(event: &'static str, name: &str, bytes: usize) {
         let message = std::any::type_name::<M>().rsplit("::").next();
-        log::event("object_call", &json!({ "object": name, "message": message }));
+        log::event(event, &json!({ "object": name, "message": message, "bytes": bytes }));
     }
 
     fn is_wanted(request_id: &str, place: &str) -> bool {
@@ -88,7 +97,9 @@ mod injected {
     /// Does nothing.
     pub async fn linger(_request_id: &str, _place: &str) {}
     /// Does nothing.
-    pub const fn called<M>(_name: &str) {}
+    pub const fn called<M>(_name: &str, _bytes: usize) {}
+    /// Does nothing.
+    pub const fn replied<M>(_name: &str, _bytes: usize) {}
 }
 
-pub use injected::{called, clock_offset, linger, move_clock, note, strike};
+pub use injected::{called, clock_offset, linger, move_clock, note, replied, strike};

@@ -54,9 +54,10 @@ pub async fn call<M: Message>(
     name: &str,
     message: M,
 ) -> Result<M::Reply, Error> {
-    fault::called::<M>(name);
     let text = serde_json::to_string(&message.seal()).map_err(|error| failed(&error))?;
+    fault::called::<M>(name, text.len());
     let reply = deliver(context, M::BINDING, name, text).await?;
+    fault::replied::<M>(name, reply.len());
     serde_json::from_str(&reply).map_err(|error| failed(&error))
 }
 

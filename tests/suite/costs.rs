@@ -1,4 +1,5 @@
-//! What a request costs before its answer begins: messages to the user's object, and commits there.
+//! What a request costs before its answer begins: messages to the user's object, their bytes, and
+//! commits there. How much may be is in `budget`.
 //!
 //! The messages are counted where each must pass, in `objects::call` of the build for tests; the
 //! commits by `SQLite` itself, in its logs.
@@ -11,12 +12,12 @@ use gateway_tests::script::chat_request;
 use gateway_tests::upstream::Route;
 use gateway_tests::{Gateway, Options, Script, Upstream, wait_for};
 use reqwest::{Method, RequestBuilder};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::answer::answer;
 use crate::openclaw::{Person, options};
 use crate::runner::Test;
-use crate::{shared, tests};
+use crate::{budget, shared, tests};
 
 pub fn tests() -> Vec<Test> {
     tests![Ordinary:
@@ -25,6 +26,7 @@ pub fn tests() -> Vec<Test> {
         a_large_body_is_one_message_more,
         a_refusal_that_names_where_to_buy_is_one_message,
         a_response_is_one_message_and_one_commit_more,
+        what_is_said_to_an_object_is_short,
     ]
 }
 
@@ -32,7 +34,7 @@ pub fn tests() -> Vec<Test> {
 pub async fn messages(gateway: &Gateway, user: &str) -> Vec<String> {
     // The log is a queue: once a later line is there, all lines before it are.
     let later = answer(gateway.request(Method::GET, "/nothing")).await;
-    let is_later = |line: &serde_json::Value| line["request_id"] == later.request_id();
+    let is_later = |line: &Value| line["request_id"] == later.request_id();
     let arrived = || gateway.log().iter().any(is_later).then_some(());
     wait_for("line in the log", Duration::from_secs(30), arrived).await;
     let mut lines = gateway.log();
@@ -78,8 +80,8 @@ async fn an_admission_is_one_message_and_one_commit() {
     for number in 1..=5 {
         let request = gateway.post("ada", &route.chat(), &chat_request("hi", true));
         waiting.push(reach(request, &route).await);
-        assert_eq!(messages(&gateway, "ada").await, vec!["Admit"; number]);
-        assert_eq!(commits_of_objects(&gateway), number);
+        assert_eq!(messages(&gateway, "ada").await, budget::ADMITTED.messages.repeat(number));
+        assert_eq!(commits_of_objects(&gateway), budget::ADMITTED.commits * number);
     }
     gateway.stop();
     join_all(waiting).await;
@@ -92,12 +94,38 @@ async fn who_is_known_by_a_bearer_is_admitted_by_one_message() {
     let route = upstream.route(Script::chat("hi", 3));
     let says = || answer(gateway.post("ada", &route.chat(), &chat_request("hi", false)));
     // A row is there once its request is settled.
-    for expected in [&["Admit", "Admit", "Bind", "Settle"][..], &["Admit", "Settle"]] {
+    for expected in [budget::WHOLE_FIRST, budget::WHOLE] {
         let before = messages(&gateway, "ada").await.len();
         let answered = says().await;
         answered.is(200);
         gateway.ledger().row(answered.request_id()).await;
         assert_eq!(messages(&gateway, "ada").await[before..], *expected);
+    }
+}
+
+async fn what_is_said_to_an_object_is_short() {
+    let upstream = Upstream::start().await;
+    let options = Options::new().upstream(upstream.url()).fault_injection();
+    let gateway = Gateway::start(options).await;
+    let route = upstream.route(Script::chat("hi", 3));
+    for _ in 0..2 {
+        let request = gateway.post("ada", &route.chat(), &chat_request("hi", false));
+        let answered = answer(request).await;
+        answered.is(200);
+        gateway.ledger().row(answered.request_id()).await;
+    }
+    messages(&gateway, "ada").await;
+    let of_ada: Vec<_> = gateway.log().into_iter().filter(|line| line["object"] == "ada").collect();
+    for (message, most_sent, most_received) in budget::BYTES {
+        // The last is the second request's, for which the caller was known.
+        let bytes = |event: &str| {
+            let is_it = |line: &&Value| line["event"] == event && line["message"] == *message;
+            of_ada.iter().rfind(is_it).unwrap()["bytes"].as_u64().unwrap()
+        };
+        let (sent, received) = (bytes("object_call"), bytes("object_reply"));
+        println!("{message}: {sent} bytes to the object, {received} back");
+        assert!((1..=*most_sent).contains(&sent), "{message}: {sent} bytes to the object");
+        assert!((1..=*most_received).contains(&received), "{message}: {received} bytes back");
     }
 }
 
@@ -110,7 +138,7 @@ async fn a_refusal_that_names_where_to_buy_is_one_message() {
     let refused = answer(request.header("x-gateway-key", &key)).await;
     refused.refuses(402, "payment_required");
     assert!(refused.text().contains("/upgrade?tier=tier1"), "{}", refused.text());
-    assert_eq!(messages(&pair.gateway, "ada").await[before..], ["Admit"]);
+    assert_eq!(messages(&pair.gateway, "ada").await[before..], *budget::REFUSED);
 }
 
 async fn a_large_body_is_one_message_more() {
@@ -123,8 +151,8 @@ async fn a_large_body_is_one_message_more() {
     let request = gateway.request(Method::POST, &route.chat()).header("x-gateway-key", &ada.key);
     let body = chat_request(&"x".repeat(300_000), true);
     let waiting = reach(request.bearer_auth("sk-caller").json(&body), &route).await;
-    assert_eq!(messages(&gateway, &ada.user).await, ["AddKey", "Prove", "Admit"]);
-    assert_eq!(commits_of_objects(&gateway), before + 1);
+    assert_eq!(messages(&gateway, &ada.user).await[1..], *budget::LARGE.messages);
+    assert_eq!(commits_of_objects(&gateway), before + budget::LARGE.commits);
     gateway.stop();
     waiting.await.unwrap();
 }
@@ -140,6 +168,6 @@ async fn a_response_is_one_message_and_one_commit_more() {
     let request = ada.request(Method::POST, &route.path("/v1/responses")).json(&body);
     let mut running = request.send().await.unwrap();
     running.chunk().await.unwrap().expect("the first event");
-    assert_eq!(messages(&gateway, &ada.user).await, ["AddKey", "Admit", "Remember"]);
-    assert_eq!(commits_of_objects(&gateway), before + 2);
+    assert_eq!(messages(&gateway, &ada.user).await[1..], *budget::RESPONSE.messages);
+    assert_eq!(commits_of_objects(&gateway), before + budget::RESPONSE.commits);
 }

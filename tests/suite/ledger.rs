@@ -1,6 +1,6 @@
 //! D1 afterwards: every request exactly once, whatever happened to it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::answer::answer;
 use crate::runner::Test;
 use crate::shared::Pair;
-use crate::{shared, tests};
+use crate::{budget, shared, tests};
 
 pub fn tests() -> Vec<Test> {
     let mut tests = tests![Patient: a_kill_under_load_loses_no_answered_request];
@@ -174,7 +174,7 @@ fn check_queries(pair: &Pair, users: &[String], rows: &[Row]) {
     }
 }
 
-/// At most 3 rows written in the object and 4 in D1 for each request, amortised.
+/// The rows written in objects and in D1 for each request, amortised.
 async fn check_budget(gateway: &Gateway) {
     let flushes = || -> Vec<Value> {
         gateway.log().into_iter().filter(|line| line["event"] == "flush").collect()
@@ -189,8 +189,12 @@ async fn check_budget(gateway: &Gateway) {
     assert_eq!(sum(&lines, "rows"), 300, "no row was flushed twice");
     let (object, d1) = (sum(&lines, "object_rows_written"), sum(&lines, "d1_rows_written"));
     println!("300 requests: {object} rows written in objects, {d1} in D1, {} flushes", lines.len());
-    assert!(object > 0 && object <= 3 * 300, "{object} rows written in objects");
-    assert!((300..=4 * 300).contains(&d1), "{d1} rows written in D1");
+    let users: BTreeSet<_> = lines.iter().map(|line| line["user_id"].to_string()).collect();
+    let [batches, users] = [lines.len(), users.len()].map(|count| i64::try_from(count).unwrap());
+    for (written, most) in [(object, budget::ROWS_IN_OBJECTS), (d1, budget::ROWS_IN_D1)] {
+        let most = 300 * most.each + batches * most.batch + users * most.user;
+        assert!((300..=most).contains(&written), "{written} rows written, and not {most}");
+    }
 }
 
 /// Each request has a line of its own in the log.

@@ -16,6 +16,7 @@ mod answer;
 mod bench;
 mod binding;
 mod bodies;
+mod budget;
 mod burst;
 mod capacity;
 mod clients;

@@ -12,7 +12,7 @@ use gateway_tests::workerd::Workerd;
 use gateway_tests::{Script, median, workspace};
 
 use crate::runner::Test;
-use crate::{shared, tests};
+use crate::{budget, shared, tests};
 
 pub fn tests() -> Vec<Test> {
     let mut tests = tests![Ordinary: each_module_is_as_small_as_promised];
@@ -24,7 +24,7 @@ pub fn tests() -> Vec<Test> {
 }
 
 async fn each_module_is_as_small_as_promised() {
-    for (module, most) in [("build", 450_000), ("build-office", 600_000)] {
+    for (module, most) in budget::MODULES {
         let wasm = std::fs::read(workspace().join(module).join("index_bg.wasm")).unwrap();
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(&wasm).unwrap();
