@@ -25,6 +25,7 @@ pub struct Options {
     fault_injection: bool,
     no_operator: bool,
     state: Option<PathBuf>,
+    disk: Option<PathBuf>,
 }
 
 impl Options {
@@ -67,6 +68,13 @@ impl Options {
     #[must_use]
     pub fn state(mut self, folder: &Path) -> Self {
         self.state = Some(folder.to_owned());
+        self
+    }
+
+    /// Keeps its state in a new folder below this one.
+    #[must_use]
+    pub fn disk(mut self, folder: &Path) -> Self {
+        self.disk = Some(folder.to_owned());
         self
     }
 
@@ -133,10 +141,11 @@ impl Gateway {
         } else {
             format!("operator-{:032x}", fastrand::u128(..))
         };
+        let disk = options.disk.clone().unwrap_or_else(std::env::temp_dir);
         let gateway = Self {
             options,
             operator_token,
-            state: tempfile::tempdir().unwrap(),
+            state: tempfile::tempdir_in(disk).unwrap(),
             log: Arc::default(),
             banner: Arc::default(),
             running: Mutex::default(),
@@ -197,6 +206,12 @@ impl Gateway {
         let mut running = self.running.lock().unwrap().take().expect("a gateway that runs");
         let ended = tokio::task::spawn_blocking(move || running.kill_runtime());
         assert!(ended.await.unwrap(), "serve went on after its runtime was killed");
+    }
+
+    /// Whether `serve` has ended although nobody told it to.
+    #[must_use]
+    pub fn has_died(&self) -> bool {
+        self.running.lock().unwrap().as_mut().is_some_and(Running::has_ended)
     }
 
     /// Has the runtime do what it does once a day, and waits until that is done.
@@ -314,13 +329,16 @@ impl Drop for Gateway {
     }
 }
 
-/// Copies all that is in a folder.
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+/// Copies all that is in a folder into another, which is made if need be.
+///
+/// # Errors
+/// Where something can't be read or written.
+pub fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         let target = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
-            std::fs::create_dir(&target)?;
             copy(&entry.path(), &target)?;
         } else {
             std::fs::copy(entry.path(), target)?;

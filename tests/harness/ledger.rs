@@ -72,6 +72,7 @@ pub struct Row {
     pub tokens_source: String,
     pub error_code: Option<String>,
     pub count: i64,
+    pub month: Option<String>,
 }
 
 impl Ledger {
@@ -115,6 +116,7 @@ impl Ledger {
                 tokens_source: row.get("tokens_source")?,
                 error_code: row.get("error_code")?,
                 count: row.get("count")?,
+                month: row.get("month")?,
             })
         });
         rows.unwrap().map(Result::unwrap).collect()

@@ -44,7 +44,7 @@ pub use fork::Fork;
 pub use gateway::{Gateway, Options};
 pub use ledger::{Ledger, Row};
 pub use script::Script;
-pub use upstream::{Seen, Upstream};
+pub use upstream::{Seen, Upstream, Weather};
 
 /// The folder that holds the workspace's Cargo.toml.
 #[must_use]

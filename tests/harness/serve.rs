@@ -46,6 +46,11 @@ impl Running {
         self.end()
     }
 
+    /// Whether `serve` isn't there any more.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.serve.try_wait().is_ok_and(|status| status.is_some())
+    }
+
     /// Stops `serve` as Ctrl-C would, and makes sure that nothing of it is left.
     pub(crate) fn stop(&mut self) {
         signal(self.serve.id().cast_signed(), Signal::SIGTERM);
@@ -57,7 +62,7 @@ impl Running {
     fn end(&mut self) -> bool {
         self.watchdog.kill().ok();
         self.watchdog.wait().ok();
-        let by_itself = until(|| self.serve.try_wait().is_ok_and(|status| status.is_some()));
+        let by_itself = until(|| self.has_ended());
         if !by_itself {
             self.serve.kill().ok();
             self.serve.wait().ok();

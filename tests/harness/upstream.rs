@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::redaction::RUN;
@@ -75,8 +76,22 @@ impl Seen {
     }
 }
 
+/// How the upstream as a whole fares, whatever its scripts say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weather {
+    /// Each script is played.
+    #[default]
+    Fair,
+    /// Requests are taken, and nothing is written to anybody.
+    Stalled,
+    /// Every connection breaks (RST), and every new one with its first request.
+    Broken,
+}
+
 #[derive(Default)]
 struct Shared {
+    weather: watch::Sender<Weather>,
+
     scripts: Mutex<HashMap<u64, Vec<Script>>>,
     /// What is played at a path where no script is named.
     places: Mutex<HashMap<String, Script>>,
@@ -128,6 +143,11 @@ impl Upstream {
     /// Plays a script at a path, whenever no other is named.
     pub fn place(&self, path: &str, script: Script) {
         self.shared.places.lock().unwrap().insert(path.to_owned(), script);
+    }
+
+    /// Changes how it fares as a whole, at once.
+    pub fn weather(&self, weather: Weather) {
+        self.shared.weather.send_replace(weather);
     }
 
     /// Every request that came for no script: the default answer is a short chat completion.
@@ -221,6 +241,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn converse(stream: TcpStream, shared: Arc<Shared>) {
     let (reader, mut writer) = stream.into_split();
     let mut input = Input { reader, buffer: Vec::new() };
+    let mut weather = shared.weather.subscribe();
     while let Some((seen, framing)) = input.head().await {
         RUN.keep_url(&seen.target);
         for (name, value) in &seen.headers {
@@ -233,7 +254,11 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) {
         }
         note_form(&seen.lock().unwrap());
         let kept = tokio::select! {
-            kept = play(&script, &mut writer, &seen) => kept,
+            kept = play(&script, &mut writer, &seen, weather.clone()) => kept,
+            _broken = weather.wait_for(|weather| *weather == Weather::Broken) => {
+                writer.as_ref().set_zero_linger().ok();
+                return;
+            }
             () = input.closed() => {
                 seen.lock().unwrap().left_at = Some(Instant::now());
                 return;
@@ -260,8 +285,15 @@ fn script_id(target: &str) -> u64 {
 }
 
 /// Says whether the connection may serve another request.
-async fn play(script: &Script, writer: &mut OwnedWriteHalf, seen: &Mutex<Seen>) -> bool {
+async fn play(
+    script: &Script,
+    writer: &mut OwnedWriteHalf,
+    seen: &Mutex<Seen>,
+    mut weather: watch::Receiver<Weather>,
+) -> bool {
     for step in &script.steps {
+        // Whoever changes it outlives every connection.
+        weather.wait_for(|weather| *weather != Weather::Stalled).await.ok();
         let written = match step {
             Step::Wait(time) => {
                 tokio::time::sleep(*time).await;
