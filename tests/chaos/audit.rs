@@ -18,11 +18,15 @@ use std::time::Instant;
 use gateway_tests::Row;
 
 use crate::book::{Asked, Disturbance, End, Kind};
+use crate::crowd::SPENT;
 use crate::evidence::{Months, UserObject};
 use crate::window;
 
 /// The limits that the gateway was started with.
 pub const PER_MINUTE: usize = 30;
+
+/// How many requests tier1 has a month.
+const QUOTA: i64 = 10_000;
 
 /// A step of the clock that may end a running request's lease: it is renewed each 30 s of 90.
 const OVER_A_LEASE: i64 = 55_000;
@@ -53,6 +57,8 @@ pub struct Evidence {
     pub rows: Vec<Row>,
     pub usage: BTreeMap<String, Months>,
     pub objects: Vec<UserObject>,
+    /// Those who were told at the end that their month is used up.
+    pub used_up: BTreeSet<String>,
 }
 
 /// What was wrong, and what was counted.
@@ -104,7 +110,9 @@ impl Evidence {
     fn judge_admissions(&self, findings: &mut Findings) {
         let mut users = BTreeMap::<&str, Vec<window::Admission>>::new();
         for asked in &self.asked {
-            if let Fate::Admitted(_) = self.fate(asked) {
+            if let Fate::Admitted(_) = self.fate(asked)
+                && !asked.user.starts_with(SPENT)
+            {
                 let arrived = self.arrived.get(&asked.number).map(|(_, at)| *at);
                 let answered = asked.head.as_ref().map(|head| head.at);
                 let latest = arrived.into_iter().chain(answered).min().unwrap_or(asked.ended);
@@ -307,6 +315,12 @@ impl Evidence {
                     object.months
                 ));
             }
+            let most = rows.values().map(|(requests, _)| *requests).max().unwrap_or(0);
+            let limit = if user.starts_with("middle") { 50_000 } else { QUOTA };
+            if (has_quota(user) && most > limit) || (self.used_up.contains(user) && most < limit) {
+                let text = format!("{user} has {most} requests of {limit} in a month");
+                findings.broken.push(text);
+            }
             counted += rows.values().map(|(requests, _)| requests).sum::<i64>();
         }
         findings.figures.push(format!("{counted} count in a month"));
@@ -315,6 +329,11 @@ impl Evidence {
             findings.broken.push(format!("{user} has rows and no object"));
         }
     }
+}
+
+/// Whether the user's tier has so many requests a month and not more.
+fn has_quota(user: &str) -> bool {
+    ["small", "middle", SPENT].iter().any(|name| user.starts_with(name))
 }
 
 /// Whether the user's object refused it: the upstream's own 429 counts in a month.

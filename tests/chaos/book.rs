@@ -1,6 +1,6 @@
 //! What clients and faults did, as it was seen from outside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -71,6 +71,8 @@ pub struct Book {
     pub disturbances: Mutex<Vec<Disturbance>>,
     /// By user, the first time that an object's own record showed too many admissions.
     pub crowds: Mutex<BTreeMap<String, String>>,
+    /// Those who were told at the end that their month is used up.
+    pub used_up: Mutex<BTreeSet<String>>,
 }
 
 impl Book {

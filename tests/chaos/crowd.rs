@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use futures::StreamExt;
+use futures::future::join_all;
 use gateway_tests::script::{chat_chunk, chat_request};
 use gateway_tests::upstream::Route;
 use gateway_tests::{Gateway, Script, Upstream};
@@ -35,16 +36,22 @@ pub struct Manner {
     pub leaves: u8,
     /// Whether the lanes ask all at once rather than each by itself.
     pub at_once: bool,
+    /// How many requests of the month are used before anything else.
+    pub spent: usize,
 }
 
 impl Manner {
     const fn new(name: &'static str, users: usize, lanes: usize, pause: u64) -> Self {
-        Self { name, users, tier: None, lanes, pause, long: 5, leaves: 5, at_once: false }
+        let (tier, at_once) = (None, false);
+        Self { name, users, tier, lanes, pause, long: 5, leaves: 5, at_once, spent: 0 }
     }
 }
 
+/// The name of the users whose month is nearly over.
+pub const SPENT: &str = "spent";
+
 /// Everybody.
-pub const MANNERS: [Manner; 7] = [
+pub const MANNERS: [Manner; 8] = [
     Manner::new("steady", 4, 1, 4_000),
     Manner { long: 0, leaves: 10, ..Manner::new("eager", 3, 3, 900) },
     Manner { long: 0, leaves: 0, at_once: true, ..Manner::new("rush", 1, 25, 8_000) },
@@ -52,7 +59,15 @@ pub const MANNERS: [Manner; 7] = [
     Manner { tier: Some("tier1"), ..Manner::new("small", 2, 1, 2_500) },
     Manner { tier: Some("tier2"), long: 10, leaves: 10, ..Manner::new("middle", 1, 2, 2_000) },
     Manner { tier: Some("tier3"), long: 15, leaves: 10, ..Manner::new("large", 1, 2, 1_500) },
+    Manner { tier: Some("tier1"), spent: 9_950, ..Manner::new(SPENT, 1, 2, 2_000) },
 ];
+
+impl User {
+    /// Whether the month, and not the minute, is what it runs out of.
+    pub fn is_spent(&self) -> bool {
+        self.manner.spent > 0
+    }
+}
 
 /// A user of the load.
 pub struct User {
@@ -121,10 +136,11 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Has users made: those with tiers get a key and the tier.
-    pub async fn gather(gateway: Gateway, upstream: &Upstream) -> Self {
+    /// Has users made: those with tiers get a key and the tier. Who has spent most of a month takes some
+    /// time to make.
+    pub async fn gather(gateway: Gateway, upstream: &Upstream, with_spent: bool) -> Self {
         let mut users = Vec::new();
-        for manner in &MANNERS {
+        for manner in MANNERS.iter().filter(|manner| with_spent || manner.spent == 0) {
             for number in 1..=manner.users {
                 let id = format!("{}-{number}", manner.name);
                 let key = match manner.tier {
@@ -139,7 +155,21 @@ impl Crowd {
         let crowd = Self { gateway, mix, users, book, leave, next };
         // Where a tier has room for one project, it is this.
         crowd.ask_once().await;
+        crowd.spend().await;
         crowd
+    }
+
+    async fn spend(&self) {
+        const LANES: usize = 25;
+        let path = self.mix.listed.path("/v1/models");
+        for user in &self.users {
+            let lane = async || {
+                for _ in 0..user.manner.spent / LANES {
+                    self.ask_as(user, self.as_user(user, Method::GET, &path)).await;
+                }
+            };
+            join_all((0..LANES).map(|_| lane())).await;
+        }
     }
 
     /// Has everybody ask for so long, and waits for the last answers.
@@ -184,7 +214,7 @@ impl Crowd {
         let all = self.users.iter().map(async |user| {
             (user.id.clone(), self.ask_as(user, self.as_user(user, Method::GET, &path)).await)
         });
-        futures::future::join_all(all).await
+        join_all(all).await
     }
 
     /// One more request of a user's, who waits for its end.
@@ -294,11 +324,12 @@ async fn read(response: Response, head: &mut Head) -> End {
         let Ok(piece) = piece else { return End::Broke };
         text.extend_from_slice(&piece);
     }
+    let text = String::from_utf8_lossy(&text);
     // A stream that breaks ends in good order, with an event that says so.
-    if is_stream && !text.ends_with(b"data: [DONE]\n\n") {
+    if is_stream && (text.contains("upstream_interrupted") || !text.ends_with("data: [DONE]\n\n")) {
         return End::Broke;
     }
-    let error: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let error: Value = serde_json::from_str(&text).unwrap_or_default();
     head.code = error["error"]["code"].as_str().map(str::to_owned);
     End::Whole
 }

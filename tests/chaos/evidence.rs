@@ -27,11 +27,11 @@ pub struct UserObject {
 #[derive(Deserialize)]
 struct Flushed {
     position: i64,
-    months: Vec<Month>,
+    months: Vec<Sum>,
 }
 
 #[derive(Deserialize)]
-struct Month {
+struct Sum {
     month: String,
     requests: i64,
     tokens: i64,

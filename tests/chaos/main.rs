@@ -36,7 +36,9 @@ fn main() -> ExitCode {
         _ => None,
     };
     let Some(order) = order else {
-        eprintln!("error: it is `chaos SECONDS SEED [keep]`; `cargo xtask chaos --help` tells more");
+        eprintln!(
+            "error: it is `chaos SECONDS SEED [keep]`; `cargo xtask chaos --help` tells more"
+        );
         return ExitCode::FAILURE;
     };
     // Before the first thread.

@@ -82,9 +82,8 @@ fn row(
     kinds: &[Fault],
     pauses: std::ops::Range<f64>,
 ) -> Vec<Event> {
-    let between = |rng: &mut Rng, from: f64, to: f64| {
-        Duration::from_secs_f64(from + rng.f64() * (to - from))
-    };
+    let between =
+        |rng: &mut Rng, from: f64, to: f64| Duration::from_secs_f64(from + rng.f64() * (to - from));
     let (mut events, mut at) = (Vec::new(), Duration::ZERO);
     // The first round is quick, so that a short run has all of it.
     let mut haste = 0.4;

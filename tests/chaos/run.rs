@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use crate::audit::{Evidence, Findings, PER_MINUTE};
 use crate::book::{End, Kind};
-use crate::crowd::Crowd;
+use crate::crowd::{Crowd, SPENT};
 use crate::disk::Disk;
 use crate::evidence::{UserObject, d1, slots_taken, user_objects};
 use crate::plan::Plan;
@@ -32,6 +32,9 @@ const SAMPLING: Duration = Duration::from_secs(4);
 /// How long leases and rows may take after the last answer: a lease lives for 90 s without a sign of
 /// life, and for 90 s more where the clock stepped back meanwhile.
 const CALM: Duration = Duration::from_mins(5);
+
+/// From this length on a run has a user who has nearly used up a month: some ten thousand requests.
+const WORTH_SPENDING: Duration = Duration::from_mins(4);
 
 /// What is to be done.
 #[derive(Clone, Copy)]
@@ -88,20 +91,14 @@ async fn weather(order: Order, disk: Option<Disk>) -> (Storm, Findings) {
     let Order { length, seed, .. } = order;
     let plan = Plan::draw(seed, length, disk.is_some());
     let upstream = Upstream::start().await;
-    let mut options = Options::new()
-        .upstream(upstream.url())
-        .fault_injection()
-        .var("USER_BINDING", "open")
-        .var("REQUESTS_PER_MINUTE", PER_MINUTE.to_string())
-        .var("MAX_IN_FLIGHT", "12")
-        .var("UPSTREAM_SLOTS", SLOTS.to_string())
-        .var("QUEUE_WAIT_MS", "5000")
-        .var("UPSTREAM_FIRST_BYTE_MS", "6000");
-    if let Some(disk) = &disk {
-        options = options.disk(disk.folder());
-    }
-    let gateway = Gateway::start(options).await;
-    let crowd = Arc::new(Crowd::gather(gateway, &upstream).await);
+    let options = options(&upstream, disk.as_ref());
+    let wide = ["REQUESTS_PER_MINUTE", "MAX_IN_FLIGHT"]
+        .iter()
+        .fold(options.clone(), |options, name| options.var(name, "1000000"));
+    let gateway = Gateway::start(wide).await;
+    let mut crowd = Crowd::gather(gateway, &upstream, length >= WORTH_SPENDING).await;
+    crowd.gateway.restart_with(options).await;
+    let crowd = Arc::new(crowd);
     let storm = Storm::new(Arc::clone(&crowd), upstream, disk);
     let mut findings = Findings::default();
 
@@ -127,6 +124,19 @@ async fn weather(order: Order, disk: Option<Disk>) -> (Storm, Findings) {
     (storm, findings)
 }
 
+fn options(upstream: &Upstream, disk: Option<&Disk>) -> Options {
+    let options = Options::new()
+        .upstream(upstream.url())
+        .fault_injection()
+        .var("USER_BINDING", "open")
+        .var("REQUESTS_PER_MINUTE", PER_MINUTE.to_string())
+        .var("MAX_IN_FLIGHT", "12")
+        .var("UPSTREAM_SLOTS", SLOTS.to_string())
+        .var("QUEUE_WAIT_MS", "5000")
+        .var("UPSTREAM_FIRST_BYTE_MS", "6000");
+    disk.map_or(options.clone(), |disk| options.disk(disk.folder()))
+}
+
 /// Looks into the objects' own records for more admissions in a minute than there may be.
 async fn look_for_crowds(crowd: Arc<Crowd>) {
     loop {
@@ -139,6 +149,9 @@ async fn look_for_crowds(crowd: Arc<Crowd>) {
             disturbances.iter().any(|it| backwards(it.kind))
         };
         for UserObject { user, admitted, .. } in objects {
+            if user.starts_with(SPENT) {
+                continue;
+            }
             if let Some(what) = crowd_on_record(&admitted, has_stepped_back, PER_MINUTE) {
                 let text = format!("over-admitted: {user}'s object has let in {what}");
                 crowd.book.crowds.lock().unwrap().entry(user).or_insert(text);
@@ -149,17 +162,21 @@ async fn look_for_crowds(crowd: Arc<Crowd>) {
 
 /// Waits until all is at rest, and sees that everybody is served then.
 async fn calm(storm: &Storm, findings: &mut Findings) {
+    let crowd = &storm.crowd;
     let began = Instant::now();
     // Objects that look at the clock now know that it is right.
-    storm.crowd.ask_once().await;
-    while !at_rest(&storm.crowd).await && began.elapsed() < CALM {
+    crowd.ask_once().await;
+    while !at_rest(crowd).await && began.elapsed() < CALM {
         storm.watch_until(Instant::now() + Duration::from_secs(1)).await;
     }
     storm.say("all is at rest");
     // A minute after the last admission nobody is over a limit, and no lease is left.
     storm.watch_until(Instant::now() + Duration::from_secs(61)).await;
-    for (user, head) in storm.crowd.ask_once().await {
-        if head.as_ref().is_none_or(|head| head.status != 200) {
+    for (user, head) in crowd.ask_once().await {
+        let code = head.as_ref().and_then(|head| head.code.as_deref());
+        if code == Some("monthly_quota_exceeded") {
+            crowd.book.used_up.lock().unwrap().insert(user);
+        } else if head.as_ref().is_none_or(|head| head.status != 200) {
             findings.broken.push(format!("after it all {user} isn't served: {head:?}"));
         }
     }
@@ -168,12 +185,12 @@ async fn calm(storm: &Storm, findings: &mut Findings) {
         findings.broken.push(text);
     }
     let rest = Instant::now();
-    while !at_rest(&storm.crowd).await && rest.elapsed() < Duration::from_secs(30) {
+    while !at_rest(crowd).await && rest.elapsed() < Duration::from_secs(30) {
         sleep(Duration::from_millis(200)).await;
     }
     storm.say("everybody was served once more, at once in all slots");
-    for user in &storm.crowd.users {
-        let shown = view(&storm.crowd, &user.id).await;
+    for user in &crowd.users {
+        let shown = view(crowd, &user.id).await;
         if shown["in_flight"] != 0 {
             let text = format!("leaked: {} has {} in flight", user.id, shown["in_flight"]);
             findings.broken.push(text);
@@ -195,8 +212,9 @@ async fn fill_slots(storm: &Storm) -> Result<(), usize> {
     let script = Script::new().gate(&gate).respond(200, &[], "{}");
     let route = storm.upstream.route(script);
     let crowd = &storm.crowd;
+    let users: Vec<_> = crowd.users.iter().filter(|user| !user.is_spent()).collect();
     let asked = join_all((0..SLOTS).map(|number| {
-        let user = &crowd.users[number % crowd.users.len()];
+        let user = users[number % users.len()];
         let request = crowd.as_user(user, Method::POST, &route.chat());
         crowd.ask_as(user, request.json(&chat_request("hi", false)))
     }));
@@ -234,6 +252,7 @@ fn gather(crowd: &Crowd) -> Evidence {
         rows,
         usage,
         objects: user_objects(crowd.gateway.state(), false),
+        used_up: crowd.book.used_up.lock().unwrap().clone(),
     }
 }
 

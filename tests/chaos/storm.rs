@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use gateway_tests::{Upstream, Weather};
 use reqwest::Method;
 use tokio::sync::{Mutex, Notify};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, sleep_until};
 
 use crate::book::Kind;
@@ -130,35 +131,35 @@ impl Storm {
 
     async fn disturb_storage(&self, event: Event) {
         let _storage = self.storage.lock().await;
-        let (from, lasts) = (Instant::now(), event.lasts);
         let time = async {
             tokio::select! {
-                () = sleep(lasts) => {}
+                () = sleep(event.lasts) => {}
                 () = self.killed.notified() => {}
             }
         };
-        match (event.fault, &self.disk) {
-            (Fault::FillDisk, Some(disk)) => {
-                let bytes = disk.fill();
-                self.say(&format!("the disk is full, {} MB of it with nothing", bytes >> 20));
-                time.await;
-                disk.free();
-                self.crowd.book.disturbed(Kind::Full, from);
-                self.say("the disk has room");
-            }
-            _ => {
-                let ledger = self.crowd.gateway.ledger();
-                let locked = tokio::task::spawn_blocking(move || ledger.lock()).await;
-                let Ok(lock) = locked else {
-                    self.say("D1 could not be locked: it was never free");
-                    return;
-                };
-                self.say("D1 is locked");
-                time.await;
-                drop(lock);
-                self.say("D1 is free");
-            }
+        if event.fault == Fault::LockD1 {
+            self.lock_d1(time).await;
+        } else if let Some(disk) = &self.disk {
+            let from = Instant::now();
+            let bytes = disk.fill();
+            self.say(&format!("the disk is full, {} MB of it with nothing", bytes >> 20));
+            time.await;
+            disk.free();
+            self.crowd.book.disturbed(Kind::Full, from);
+            self.say("the disk has room");
         }
+    }
+
+    async fn lock_d1(&self, time: impl Future<Output = ()>) {
+        let ledger = self.crowd.gateway.ledger();
+        let Ok(lock) = spawn_blocking(move || ledger.lock()).await else {
+            self.say("D1 could not be locked: it was never free");
+            return;
+        };
+        self.say("D1 is locked");
+        time.await;
+        drop(lock);
+        self.say("D1 is free");
     }
 
     async fn disturb_network(&self, event: Event) {

@@ -19,6 +19,7 @@ mod bodies;
 mod budget;
 mod burst;
 mod capacity;
+mod chaos;
 mod clients;
 mod codex;
 mod codex_custody;
@@ -118,6 +119,7 @@ fn main() -> ExitCode {
         redaction::tests(),
         leaving::tests(),
         faults::tests(),
+        chaos::tests(),
         hostile::tests(),
         clients::tests(),
         codex::tests(),

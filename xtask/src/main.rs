@@ -1,8 +1,8 @@
 //! Every command a developer or CI runs: `cargo xtask --help`.
 //!
 //! Reading order: `setup` makes what is missing, `build` makes the Wasm, `serve` runs it, `test`
-//! holds it to its promises, `fuzz` looks for inputs that break some, `gates`
-//! counts what the rules take, `deploy` brings it to Cloudflare, `bench` sets it beside others.
+//! holds it to its promises, `fuzz` looks for inputs that break some, `gates` counts what the rules
+//! take, `deploy` brings it to Cloudflare, `bench` sets it beside others, `chaos` does harm to it.
 //! `progress` shows what takes long; `tidy` turns conventions into tests.
 
 // Printing is what this program does.
@@ -10,6 +10,7 @@
 
 mod bench;
 mod build;
+mod chaos;
 mod deploy;
 mod fuzz;
 mod gates;
@@ -79,6 +80,12 @@ enum Command {
     /// --help lists what can be measured.
     #[command(disable_help_flag = true)]
     Bench(bench::Options),
+    /// Do harm to a gateway under load, then hold its ledger against what was seen.
+    ///
+    /// By a schedule that is drawn from a seed, the runtime is killed, D1 locked, the upstream stalled and
+    /// reset, clients leave, the clock is moved, and the disk is filled. Fails where a request has no row
+    /// or two, where too many were let in, or something stays behind.
+    Chaos(chaos::Options),
 }
 
 fn main() -> std::process::ExitCode {
@@ -92,6 +99,7 @@ fn main() -> std::process::ExitCode {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Gates(options) => gates::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Chaos(options) => chaos::run(&options),
     };
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,
