@@ -11,6 +11,9 @@
 //!   after its row was durable, or its client left before it was admitted. The same is true of what was
 //!   answered 500 `internal_error`, and that happens only while the disk is full or the runtime dies.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::time::Instant;
