@@ -123,8 +123,6 @@ impl Evidence {
                 users.entry(&asked.user).or_default().push(admission);
             }
         }
-        let admitted: usize = users.values().map(Vec::len).sum();
-        findings.figures.push(format!("{admitted} admitted"));
         for (user, admissions) in users {
             if let Some(crowd) = window::crowd(&admissions, &self.disturbances, PER_MINUTE) {
                 findings.broken.push(format!("over-admitted: {user} was let in {crowd}"));
@@ -178,8 +176,15 @@ impl Evidence {
                 ));
             }
         }
+        let rows = self.rows.len();
         let interrupted = self.rows.iter().filter(|row| row.status == 0).count();
-        findings.figures.push(format!("{} rows, {interrupted} interrupted", self.rows.len()));
+        let counted = self.rows.iter().filter(|row| row.month.is_some()).count();
+        let refused: i64 =
+            self.rows.iter().filter(|row| is_refusal(row)).map(|row| row.count).sum();
+        findings.figures.push(format!(
+            "D1: {rows} rows, of which {counted} count in a month and {interrupted} say \
+             `interrupted`; {refused} refusals",
+        ));
     }
 
     /// What is wrong with a request's row, if anything.
@@ -279,7 +284,6 @@ impl Evidence {
                 ));
             }
         }
-        findings.figures.push(format!("{} refused", answered.values().sum::<i64>()));
     }
 
     /// Nothing is in flight, and D1 has all.
@@ -308,7 +312,6 @@ impl Evidence {
             }
         }
         let none = Months::new();
-        let mut counted = 0;
         for object in &self.objects {
             let user = object.user.as_str();
             let (rows, usage) = (rows.get(user).unwrap_or(&none), self.usage.get(user));
@@ -324,9 +327,7 @@ impl Evidence {
                 let text = format!("{user} has {most} requests of {limit} in a month");
                 findings.broken.push(text);
             }
-            counted += rows.values().map(|(requests, _)| requests).sum::<i64>();
         }
-        findings.figures.push(format!("{counted} count in a month"));
         let known: BTreeSet<_> = self.objects.iter().map(|object| object.user.as_str()).collect();
         for user in rows.keys().filter(|user| !known.contains(**user)) {
             findings.broken.push(format!("{user} has rows and no object"));

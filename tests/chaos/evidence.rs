@@ -58,6 +58,7 @@ pub fn slots_taken(state: &Path) -> Vec<String> {
         open(path, false).ok()?.query_row(query, [], |row| row.get(0)).ok()
     };
     let texts = databases(state).iter().filter_map(taken).collect::<Vec<_>>();
+    assert!(!texts.is_empty(), "the upstream's object has a document");
     let leases = texts.iter().flat_map(|text| {
         serde_json::from_str::<Vec<(String, i64)>>(text).expect("leases as they are stored")
     });

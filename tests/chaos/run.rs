@@ -1,6 +1,6 @@
 //! One run: the load, the storm, the calm after it, and the verdict.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -73,8 +73,11 @@ pub async fn run(order: Order, disk: Result<Disk, String>) -> bool {
         keep(&storm.crowd, &folder);
         println!("kept in {}", folder.display());
     }
-    println!("\n{}.", findings.figures.join("; "));
-    println!("{}", missing.unwrap_or_default());
+    println!();
+    for figure in findings.figures.iter().chain(&missing) {
+        println!("{figure}");
+    }
+    println!();
     if holds {
         println!("The ledger holds. Seed {seed}.");
     } else {
@@ -262,8 +265,12 @@ fn count(crowd: &Crowd) -> Vec<String> {
     let ended = |end: End| asked.iter().filter(|asked| asked.end == end).count();
     let disturbances = crowd.book.disturbances.lock().unwrap();
     let times = |is_one: fn(Kind) -> bool| disturbances.iter().filter(|it| is_one(it.kind)).count();
-    let failed = asked.iter().filter_map(|asked| asked.head.as_ref()?.code.as_deref());
-    let failed = failed.filter(|code| *code == "internal_error").count();
+    let mut answers = BTreeMap::<String, usize>::new();
+    for head in asked.iter().filter_map(|asked| asked.head.as_ref()) {
+        let code = head.code.as_deref().unwrap_or_default();
+        *answers.entry(format!("{} {code}", head.status).trim().to_owned()).or_default() += 1;
+    }
+    let answers = answers.iter().map(|(answer, times)| format!("{answer} × {times}"));
     vec![
         format!(
             "{} asked: {} answered to the end, {} broken off, {} left, {} while nobody listened",
@@ -274,11 +281,12 @@ fn count(crowd: &Crowd) -> Vec<String> {
             ended(End::Unreached)
         ),
         format!(
-            "{} times down, {} times full ({failed} answered 500), {} steps of the clock",
+            "{} times down, {} times full, {} steps of the clock",
             times(|kind| kind == Kind::Down),
             times(|kind| kind == Kind::Full),
             times(|kind| matches!(kind, Kind::Step(by) if by != 0))
         ),
+        format!("answers: {}", answers.collect::<Vec<_>>().join(", ")),
     ]
 }
 
