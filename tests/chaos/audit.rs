@@ -62,6 +62,8 @@ pub struct Evidence {
     pub objects: Vec<UserObject>,
     /// Those who were told at the end that their month is used up.
     pub used_up: BTreeSet<String>,
+    /// What each user's object said at the end of its month.
+    pub shown: BTreeMap<String, Months>,
 }
 
 /// What was wrong, and what was counted.
@@ -320,6 +322,13 @@ impl Evidence {
                     "quota drift: {user}'s object counts {:?}, its rows {rows:?}, monthly_usage {usage:?}",
                     object.months
                 ));
+            }
+            for (month, shown) in self.shown.get(user).unwrap_or(&none) {
+                if rows.get(month).unwrap_or(&(0, 0)) != shown {
+                    findings.broken.push(format!(
+                        "quota drift: {user} is said to have used {shown:?} in {month}, its rows say {rows:?}"
+                    ));
+                }
             }
             let most = rows.values().map(|(requests, _)| *requests).max().unwrap_or(0);
             let limit = if user.starts_with("middle") { 50_000 } else { QUOTA };

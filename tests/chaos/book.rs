@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::evidence::Months;
+
 /// How a request looked to its client.
 #[derive(Clone, Debug)]
 pub struct Asked {
@@ -73,6 +75,8 @@ pub struct Book {
     pub crowds: Mutex<BTreeMap<String, String>>,
     /// Those who were told at the end that their month is used up.
     pub used_up: Mutex<BTreeSet<String>>,
+    /// What each user's object said at the end of its month.
+    pub shown: Mutex<BTreeMap<String, Months>>,
 }
 
 impl Book {

@@ -18,7 +18,7 @@ use crate::audit::{Evidence, Findings, PER_MINUTE};
 use crate::book::{End, Kind};
 use crate::crowd::{Crowd, SPENT};
 use crate::disk::Disk;
-use crate::evidence::{UserObject, d1, slots_taken, user_objects};
+use crate::evidence::{Months, UserObject, d1, slots_taken, user_objects};
 use crate::plan::Plan;
 use crate::storm::Storm;
 use crate::window::crowd_on_record;
@@ -36,6 +36,9 @@ const CALM: Duration = Duration::from_mins(5);
 /// From this length on a run has a user who has nearly used up a month: some ten thousand requests.
 const WORTH_SPENDING: Duration = Duration::from_mins(4);
 
+/// How much of what is wrong is told at once.
+const MOST_TOLD: usize = 40;
+
 /// What is to be done.
 #[derive(Clone, Copy)]
 pub struct Order {
@@ -46,7 +49,8 @@ pub struct Order {
 
 impl Order {
     fn command(&self) -> String {
-        let minutes = self.length.as_secs_f64() / 60.0;
+        // To a hundredth: its seconds are whole.
+        let minutes = (self.length.as_secs_f64() / 0.6).round() / 100.0;
         format!("cargo xtask chaos --minutes {minutes} --seed {}", self.seed)
     }
 }
@@ -70,7 +74,7 @@ pub async fn run(order: Order, disk: Result<Disk, String>) -> bool {
     let holds = findings.broken.is_empty();
     if keeps || !holds {
         let folder = workspace().join(format!("target/chaos/seed-{seed}"));
-        keep(&storm.crowd, &folder);
+        keep(&storm.crowd, &findings.broken, &folder);
         println!("kept in {}", folder.display());
     }
     println!();
@@ -82,8 +86,11 @@ pub async fn run(order: Order, disk: Result<Disk, String>) -> bool {
         println!("The ledger holds. Seed {seed}.");
     } else {
         println!("The ledger does not hold, seed {seed}:");
-        for broken in &findings.broken {
+        for broken in findings.broken.iter().take(MOST_TOLD) {
             println!("- {broken}");
+        }
+        if let Some(more @ 1..) = findings.broken.len().checked_sub(MOST_TOLD) {
+            println!("and {more} more, in the file `broken`");
         }
         println!("Run it again: {}", order.command());
     }
@@ -198,6 +205,11 @@ async fn calm(storm: &Storm, findings: &mut Findings) {
             let text = format!("leaked: {} has {} in flight", user.id, shown["in_flight"]);
             findings.broken.push(text);
         }
+        let month = &shown["month"];
+        let [requests, tokens] = ["requests", "tokens"].map(|sum| month[sum].as_i64().unwrap());
+        let name = month["month"].as_str().unwrap().to_owned();
+        let shown = Months::from([(name, (requests, tokens))]);
+        crowd.book.shown.lock().unwrap().insert(user.id.clone(), shown);
     }
 }
 
@@ -256,6 +268,7 @@ fn gather(crowd: &Crowd) -> Evidence {
         usage,
         objects: user_objects(crowd.gateway.state(), false),
         used_up: crowd.book.used_up.lock().unwrap().clone(),
+        shown: crowd.book.shown.lock().unwrap().clone(),
     }
 }
 
@@ -291,9 +304,10 @@ fn count(crowd: &Crowd) -> Vec<String> {
 }
 
 /// Copies what a person would look at.
-fn keep(crowd: &Crowd, folder: &Path) {
+fn keep(crowd: &Crowd, broken: &[String], folder: &Path) {
     drop(std::fs::remove_dir_all(folder));
     gateway_tests::gateway::copy(crowd.gateway.state(), &folder.join("state")).expect("a copy");
+    std::fs::write(folder.join("broken"), broken.join("\n")).expect("what is wrong is written");
     std::fs::write(folder.join("log"), crowd.gateway.log_text()).expect("the log is written");
     let asked = format!("{:#?}", crowd.book.asked.lock().unwrap());
     std::fs::write(folder.join("asked"), asked).expect("what was asked is written");

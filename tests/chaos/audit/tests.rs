@@ -11,15 +11,21 @@ fn whole() -> Evidence {
         let head = Some(Head { at, id, status, code: code.map(str::to_owned) });
         Asked { number, user: "ada".to_owned(), sent, head, ended: at, end: End::Whole }
     };
-    let months = Months::from([("2026-11".to_owned(), (1, 7))]);
+    let sums = || Months::from([("2026-11".to_owned(), (1, 7))]);
+    let shown = BTreeMap::from([("ada".to_owned(), sums())]);
     Evidence {
         asked: vec![answered(1, 200, None), answered(2, 429, Some("rate_limit_exceeded"))],
         disturbances: Vec::new(),
         arrived: HashMap::from([(1, ("req_1".to_owned(), sent + Duration::from_millis(20)))]),
         rows: vec![row(1, 200, None), row(2, 429, Some("rate_limit_exceeded"))],
-        usage: BTreeMap::from([("ada".to_owned(), months.clone())]),
-        objects: vec![UserObject { user: "ada".to_owned(), months, ..UserObject::default() }],
+        usage: BTreeMap::from([("ada".to_owned(), sums())]),
+        objects: vec![UserObject {
+            user: "ada".to_owned(),
+            months: sums(),
+            ..UserObject::default()
+        }],
         used_up: BTreeSet::new(),
+        shown,
     }
 }
 
@@ -65,6 +71,7 @@ fn without_its_row() -> Evidence {
     evidence.rows.remove(0);
     evidence.usage.clear();
     evidence.objects[0].months.clear();
+    evidence.shown.clear();
     evidence
 }
 
@@ -85,7 +92,7 @@ fn a_row_that_is_missing_doubled_or_anothers_is_found() {
     finds(&without_its_row(), &["lost: no row"]);
     let mut doubled = whole();
     doubled.rows.push(row(1, 200, None));
-    finds(&doubled, &["doubled: req_1", "quota drift"]);
+    finds(&doubled, &["doubled: req_1", "quota drift: ada's object", "quota drift: ada is said"]);
     let mut stray = whole();
     stray.rows.push(Row { month: None, ..row(3, 502, Some("upstream_unreachable")) });
     finds(&stray, &["rows of nobody's requests"]);
@@ -174,12 +181,15 @@ fn a_month_that_drifts_is_found() {
     let mut object = whole();
     object.objects[0].months.clear();
     finds(&object, &["quota drift"]);
+    let mut shown = whole();
+    shown.shown.get_mut("ada").unwrap().insert("2026-11".to_owned(), (2, 7));
+    finds(&shown, &["is said to have used (2, 7)"]);
     let mut sums = whole();
     sums.usage.get_mut("ada").unwrap().insert("2026-11".to_owned(), (1, 8));
     finds(&sums, &["quota drift"]);
     let mut wrongly = whole();
     wrongly.rows[0].month = None;
-    finds(&wrongly, &["counted wrongly", "quota drift"]);
+    finds(&wrongly, &["counted wrongly", "quota drift", "quota drift"]);
     let mut early = whole();
     early.used_up.insert("ada".to_owned());
     finds(&early, &["ada has 1 requests of 10000 in a month"]);
