@@ -204,13 +204,15 @@ impl FairQueue {
     }
 
     /// Ends the leases of which nothing was heard. One that lies further ahead than any can was
-    /// made before the clock stepped back.
+    /// made before the clock stepped back; that is stored, for whoever reads it next can't know since
+    /// when the clock is right.
     fn expire(&mut self, now: Millis) {
-        let before = self.leases.len();
-        self.leases.retain_mut(|(_, until)| {
-            *until = (*until).min(now + LEASE);
-            *until > now
-        });
+        let (before, latest) = (self.leases.len(), now + LEASE);
+        for (_, until) in self.leases.iter_mut().filter(|(_, until)| *until > latest) {
+            *until = latest;
+            self.is_changed = true;
+        }
+        self.leases.retain(|(_, until)| *until > now);
         self.is_changed |= self.leases.len() != before;
     }
 
