@@ -85,6 +85,11 @@ impl Book {
         self.asked.lock().unwrap().push(asked);
     }
 
+    /// Whether there was such a thing so far.
+    pub fn disturbed_by(&self, is_one: impl Fn(Kind) -> bool) -> bool {
+        self.disturbances.lock().unwrap().iter().any(|it| is_one(it.kind))
+    }
+
     /// Notes what began at `from` and has ended now.
     pub fn disturbed(&self, kind: Kind, from: Instant) {
         let disturbance = Disturbance { kind, from, to: Instant::now() };
