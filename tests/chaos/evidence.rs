@@ -16,6 +16,8 @@ pub struct UserObject {
     pub user: String,
     /// When each request was admitted whose row is still there, by the object's own clock.
     pub admitted: Vec<i64>,
+    /// Those of them that no step of the clock has moved since: they are not before their requests.
+    pub unmoved: Vec<i64>,
     /// The requests that are running as far as it knows.
     pub open: Vec<String>,
     /// How many settled rows D1 isn't known to have.
@@ -108,6 +110,11 @@ fn user_object(path: &Path, is_in_use: bool) -> rusqlite::Result<Option<UserObje
     Ok(Some(UserObject {
         user,
         admitted: column(&connection, "admitted_at", "admitted_at is not null")?,
+        unmoved: column(
+            &connection,
+            "admitted_at",
+            "admitted_at >= cast(round(unixepoch(entry ->> 'created_at', 'subsec') * 1000) as integer)",
+        )?,
         open: column(&connection, "entry ->> 'request_id'", "position is null")?,
         waiting,
         months: months.map(|sum| (sum.month, (sum.requests, sum.tokens))).collect(),

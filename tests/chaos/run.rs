@@ -153,12 +153,11 @@ async fn look_for_crowds(crowd: Arc<Crowd>) {
         sleep(SAMPLING).await;
         let state = crowd.gateway.state().to_owned();
         let objects = spawn_blocking(move || user_objects(&state, true)).await.unwrap();
-        let has_stepped_back = crowd.book.disturbed_by(|kind| matches!(kind, Kind::Step(..0)));
-        for UserObject { user, admitted, .. } in objects {
+        for UserObject { user, admitted, unmoved, .. } in objects {
             if user.starts_with(SPENT) {
                 continue;
             }
-            if let Some(what) = crowd_on_record(&admitted, has_stepped_back, PER_MINUTE) {
+            if let Some(what) = crowd_on_record(&admitted, &unmoved, PER_MINUTE) {
                 let text = format!("over-admitted: {user}'s object has let in {what}");
                 crowd.book.crowds.lock().unwrap().entry(user).or_insert(text);
             }
