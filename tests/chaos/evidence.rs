@@ -16,7 +16,7 @@ pub struct UserObject {
     pub user: String,
     /// When each request was admitted whose row is still there, by the object's own clock.
     pub admitted: Vec<i64>,
-    /// Those of them that no step of the clock has moved since: they are not before their requests.
+    /// Those of them that no step of the clock has moved since: each follows its request at once.
     pub unmoved: Vec<i64>,
     /// The requests that are running as far as it knows.
     pub open: Vec<String>,
@@ -113,7 +113,8 @@ fn user_object(path: &Path, is_in_use: bool) -> rusqlite::Result<Option<UserObje
         unmoved: column(
             &connection,
             "admitted_at",
-            "admitted_at >= cast(round(unixepoch(entry ->> 'created_at', 'subsec') * 1000) as integer)",
+            "admitted_at - cast(round(unixepoch(entry ->> 'created_at', 'subsec') * 1000) as integer)
+                between 0 and 2000",
         )?,
         open: column(&connection, "entry ->> 'request_id'", "position is null")?,
         waiting,
