@@ -18,8 +18,8 @@ use super::exchange::{self, Answer, NoAnswer, Patience};
 use super::plan::Plan;
 use crate::context::Context;
 use crate::error::{Error, Terms};
+use crate::log;
 use crate::objects::call;
-use crate::{log, reply};
 
 /// Who pays, and with what.
 pub struct Payment<'a> {
