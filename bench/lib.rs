@@ -2,8 +2,14 @@
 
 use domain::entry::{Entry, Outcome};
 use domain::identifiers::UserId;
+use domain::secret::Secret;
+use domain::session::Limits;
 use domain::session::access::Shown;
 use domain::session::messages::{Admit, Settle};
+use domain::settings::UserBinding;
+use domain::tier::TierRules;
+use domain::upstreams::{DEFAULT, Upstream};
+use domain::window::Rate;
 
 /// An admission, as the front Worker asks for it.
 #[must_use]
@@ -28,6 +34,32 @@ pub fn admit(request_id: &str) -> Admit {
 #[must_use]
 pub fn settle(request_id: &str) -> Settle {
     Settle { request_id: request_id.to_owned(), outcome: Outcome::answered(200, 7) }
+}
+
+/// An upstream that everybody's requests go to.
+#[must_use]
+pub fn upstream() -> Upstream {
+    Upstream {
+        name: DEFAULT.into(),
+        url: Secret::new(String::new()),
+        token: None,
+        access: None,
+        slots: None,
+        tiers: Vec::new(),
+    }
+}
+
+/// What a user may do who pays nothing and has proven nothing.
+#[must_use]
+pub const fn limits<'a>(rate: Rate, rules: &'a TierRules, upstreams: &'a [Upstream]) -> Limits<'a> {
+    Limits {
+        binding: UserBinding::FirstKey,
+        rate,
+        in_flight: 8,
+        needs_token: false,
+        rules,
+        upstreams,
+    }
 }
 
 /// One event of a streamed chat completion.

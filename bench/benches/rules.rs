@@ -3,11 +3,8 @@
 use bench::{EVENT, admit, settle};
 use divan::{Bencher, black_box};
 use domain::meter::{Answer, Endpoint, Format, Meter};
-use domain::secret::Secret;
-use domain::session::{Limits, Session, Stored};
-use domain::settings::UserBinding;
+use domain::session::{Session, Stored};
 use domain::tier::TierRules;
-use domain::upstreams::{DEFAULT, Upstream};
 use domain::window::{MINUTE, Rate};
 
 fn main() {
@@ -18,23 +15,8 @@ fn main() {
 #[divan::bench(args = [50, 5_000])]
 fn admit_and_settle(bencher: Bencher<'_, '_>, limit: u32) {
     let rate = Rate { limit, window: MINUTE };
-    let rules = TierRules::default();
-    let upstreams = [Upstream {
-        name: DEFAULT.into(),
-        url: Secret::new(String::new()),
-        token: None,
-        access: None,
-        slots: None,
-        tiers: Vec::new(),
-    }];
-    let limits = Limits {
-        binding: UserBinding::FirstKey,
-        rate,
-        in_flight: 8,
-        needs_token: false,
-        rules: &rules,
-        upstreams: &upstreams,
-    };
+    let (rules, upstreams) = (TierRules::default(), [bench::upstream()]);
+    let limits = bench::limits(rate, &rules, &upstreams);
     let (mut session, mut now) = (Session::restore(Stored::default(), 0).0, 0);
     bencher.bench_local(|| {
         now += MINUTE / i64::from(limit);

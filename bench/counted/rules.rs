@@ -15,10 +15,8 @@ use domain::rate_headers::standing_headers;
 use domain::secret::Secret;
 use domain::session::messages::{Admission, Admit, Standing};
 use domain::session::{Limits, Session, Stored};
-use domain::settings::UserBinding;
 use domain::tier::TierRules;
 use domain::upstream_policy::{forwards_request_header, response_header_name};
-use domain::upstreams::{DEFAULT, Upstream};
 use domain::window::{MINUTE, Rate, SlidingWindow};
 use domain::{chat_body, json_tap};
 
@@ -59,23 +57,8 @@ const ANSWER: &[u8] = br#"{"id":"chatcmpl-1","object":"chat.completion","created
 /// A session in the midst of a minute: so many requests came, each a second after the one before, and
 /// were settled.
 fn with_session(requests: i64, call: impl FnOnce(&mut Session, Limits<'_>, i64)) {
-    let rules = TierRules::default();
-    let upstreams = [Upstream {
-        name: DEFAULT.into(),
-        url: Secret::new(String::new()),
-        token: None,
-        access: None,
-        slots: None,
-        tiers: Vec::new(),
-    }];
-    let limits = Limits {
-        binding: UserBinding::FirstKey,
-        rate: RATE,
-        in_flight: 8,
-        needs_token: false,
-        rules: &rules,
-        upstreams: &upstreams,
-    };
+    let (rules, upstreams) = (TierRules::default(), [bench::upstream()]);
+    let limits = bench::limits(RATE, &rules, &upstreams);
     let mut session = Session::restore(Stored::default(), 0).0;
     for number in 0..requests {
         let name = format!("req_{number}");

@@ -49,7 +49,7 @@ pub struct Memory {
 /// is read before.
 ///
 /// # Errors
-/// [`NoAnswer`] where a short answer broke off, or the client left before it was there.
+/// [`Error::UpstreamInterrupted`] where a short answer broke off.
 pub async fn respond(
     answer: Answer,
     plan: &Plan,
