@@ -17,7 +17,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::talk::{Kind, is_whole, question};
 
@@ -26,6 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often each of a cohort asks before the next one's turn comes.
 const TURNS: usize = 10;
+
+/// How long connections are there before the first request of those who ask by the clock: the kernel
+/// halts a process for tens of milliseconds where it opens its 256th file.
+const SETTLING: Duration = Duration::from_millis(500);
 
 /// How many mistakes are told in words; the rest are counted.
 const TOLD: usize = 5;
@@ -276,11 +280,18 @@ pub async fn by_the_clock(
     (kind, connections): (Kind, usize),
     (a_second, time): (f64, Duration),
 ) -> Heard {
+    let mut connected = Vec::new();
+    for _ in 0..connections {
+        let mut client = Client::new(target, users, kind);
+        // Should it fail, the first request says so.
+        let _ = client.connected().await;
+        connected.push(client);
+    }
+    sleep(SETTLING).await;
     let began = Instant::now();
     let all = (a_second * time.as_secs_f64()) as usize;
     let mut clients = JoinSet::new();
-    for number in 0..connections {
-        let mut client = Client::new(target, users, kind);
+    for (number, mut client) in connected.into_iter().enumerate() {
         let turns = (number..all).step_by(connections);
         let mut due: VecDeque<Instant> =
             turns.map(|turn| began + Duration::from_secs_f64(turn as f64 / a_second)).collect();

@@ -1,9 +1,13 @@
 //! What Linux tells of processes: who belongs to whom, the processor time, the memory.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
+use std::time::Instant;
 
 use nix::unistd::{SysconfVar, sysconf};
+
+use crate::statistics::Spread;
 
 /// A process, as its `stat` describes it.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,6 +105,9 @@ pub struct Machine {
     pub load_average: f64,
     /// Where the Workers keep their state.
     pub state_file_system: String,
+    /// What one commit of a page waits for there, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fsync_ms: Option<f64>,
 }
 
 impl Machine {
@@ -120,8 +127,22 @@ impl Machine {
             load_average: load.split(' ').next().and_then(|it| it.parse().ok()).unwrap_or(0.0),
             state_file_system: file_system(&read("/proc/mounts"), state)
                 .unwrap_or_else(|| "unknown".to_owned()),
+            fsync_ms: fsync(state).ok(),
         }
     }
+}
+
+/// How many milliseconds it takes until a page at a file's end is durable: the median of a hundred.
+fn fsync(folder: &Path) -> std::io::Result<f64> {
+    let mut file = tempfile::tempfile_in(folder)?;
+    let mut times = Vec::new();
+    for _ in 0..100 {
+        let began = Instant::now();
+        file.write_all(&[0; 4096])?;
+        file.sync_data()?;
+        times.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(Spread::of(times).map_or(0.0, |spread| spread.median))
 }
 
 /// The type of the file system that holds a path: that of the longest mount point above it.

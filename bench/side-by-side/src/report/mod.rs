@@ -101,6 +101,13 @@ fn about(results: &Results) -> String {
         machine.load_average,
         versions.join(", "),
     );
+    if let Some(fsync_ms) = machine.fsync_ms.filter(|_| results.state_on == StateOn::Disk) {
+        let _ = writeln!(
+            text,
+            "\nWhat limits the rest: a commit waits for an `fsync` on the runtime's one thread, {fsync_ms:.2} ms \
+             for a page before the run, and the processor time below. [NOTES.md](NOTES.md#on-a-disk) counts them."
+        );
+    }
     for (contender, reason) in &results.left_out {
         let _ = writeln!(text, "\nLeft out: {} ({reason}).", contender.title());
     }
@@ -128,6 +135,7 @@ mod tests {
         write(folder.path()).unwrap();
         assert_eq!(first, read());
         assert!(first.contains("2.00× (1.50–2.50)"), "{first}");
+        assert!(first.contains("an `fsync` on the runtime's one thread, 0.88 ms"), "{first}");
         assert!(folder.path().join("results/throughput-disk.svg").exists());
         assert!(!folder.path().join("results/memory-disk.svg").exists());
     }

@@ -113,9 +113,12 @@ fn flood(results: &Results) -> Vec<Promise> {
     let refused = floods.iter().map(|flood| flood.refused).max();
     if let (Some(most), Some(refused)) = (most, refused) {
         found.push(Promise {
-            what: format!("of {LIMIT} × 20 a minute, few rows beyond the first {ROWS_A_MINUTE}"),
+            what: format!(
+                "of {LIMIT} × 20 a minute, few rows beyond the first {ROWS_A_MINUTE} of each"
+            ),
             reached: format!("{most} rows for {refused} refusals"),
-            is_kept: most <= ROWS_A_MINUTE * 2,
+            // A flood may touch two minutes, and what is folded is a few rows too.
+            is_kept: most <= ROWS_A_MINUTE * 3,
         });
     }
     found
