@@ -1,6 +1,6 @@
 //! Everything that can go wrong for a caller: one enum, its status and its OpenAI-shaped JSON.
 
-use domain::identifiers::InvalidUserId;
+use domain::identifiers::{InvalidUserId, UserId};
 use domain::identity::IdentityError;
 use domain::month::Month;
 use domain::page::InvalidCursor;
@@ -69,6 +69,26 @@ pub enum Error {
          a new one."
     )]
     InvalidKey,
+    #[error(
+        "OpenClaw can't keep an agent for this USER_ID: the names of its agents have no dots and at most \
+         64 characters. Ask the operator for another USER_ID."
+    )]
+    NoAgentOfOwn,
+    #[error(
+        "Another request of yours is in progress and uses another API key. Wait until it has ended, or \
+         use the same key for both."
+    )]
+    AnotherKeyInUse,
+    #[error(
+        "This isn't the handle of an agent's user, or not any more. The operator makes a new one, and \
+         gives it to OpenClaw."
+    )]
+    InvalidHandle,
+    #[error(
+        "This is the handle of {user_id}, who has no request in progress, so nobody pays for this call. \
+         OpenClaw may call a model only while it answers a request that came through the gateway."
+    )]
+    NoRunInProgress { user_id: UserId },
     #[error(
         "This USER_ID already belongs to another API key. Use the key that you used first, or send \
          your gateway key, or ask the operator to unbind it."
@@ -239,12 +259,15 @@ impl Error {
             | Self::HttpsRequired
             | Self::InvalidSignature
             | Self::InvalidKit
+            | Self::NoAgentOfOwn
             | Self::InvalidRoster(_) => 400,
             Self::MissingKey(_)
             | Self::InvalidKey
             | Self::UserIdBound
             | Self::NoCodexSession
             | Self::CodexSessionExpired
+            | Self::InvalidHandle
+            | Self::NoRunInProgress { .. }
             | Self::OperatorRequired => 401,
             Self::PaymentRequired { .. }
             | Self::ProjectLimitExceeded { .. }
@@ -256,7 +279,7 @@ impl Error {
             | Self::KitUnknown
             | Self::InvalidCode => 404,
             Self::MethodNotAllowed { .. } => 405,
-            Self::SubscriptionRunning { .. } => 409,
+            Self::SubscriptionRunning { .. } | Self::AnotherKeyInUse => 409,
             Self::CodeUsed | Self::CodeExpired | Self::KitExpired => 410,
             Self::RequestTooLarge { .. } => 413,
             Self::RateLimitExceeded { .. }
@@ -279,7 +302,7 @@ impl Error {
     /// The code that a program can act on.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::InvalidUserId => "invalid_user_id",
+            Self::InvalidUserId | Self::NoAgentOfOwn => "invalid_user_id",
             Self::UserIdConflict => "user_id_conflict",
             Self::InvalidPath => "invalid_path",
             Self::InvalidJson { .. } => "invalid_json",
@@ -294,6 +317,9 @@ impl Error {
             Self::InvalidSignature => "invalid_signature",
             Self::MissingKey(_) => "missing_key",
             Self::InvalidKey => "invalid_key",
+            Self::AnotherKeyInUse => "another_key_in_use",
+            Self::InvalidHandle => "invalid_handle",
+            Self::NoRunInProgress { .. } => "no_run_in_progress",
             Self::UserIdBound => "user_id_bound",
             Self::PaymentRequired { .. } => "payment_required",
             Self::ProjectLimitExceeded { .. } => "project_limit_exceeded",
@@ -406,6 +432,7 @@ impl Error {
                 retry_after_ms,
             },
             Reason::TooManyInFlight => Self::ConcurrencyLimitExceeded { limit: in_flight },
+            Reason::AnotherKeyInUse => Self::AnotherKeyInUse,
         }
     }
 }

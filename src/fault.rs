@@ -55,9 +55,10 @@ mod injected {
         assert!(!is_wanted(request_id, place), "a fault was asked for: {place}");
     }
 
-    /// Waits where the request asked for a fault at this place.
+    /// Waits where the request asked for a fault at this place, and says so in the log.
     pub async fn linger(request_id: &str, place: &str) {
         if is_wanted(request_id, place) {
+            log::event("linger", &json!({ "place": place }));
             Delay::from(LINGER).await;
         }
     }

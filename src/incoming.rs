@@ -75,6 +75,19 @@ impl Incoming {
         self.headers.get(name).filter(|text| !text.is_empty())
     }
 
+    /// Refuses what wants to become a WebSocket.
+    ///
+    /// # Errors
+    /// [`Error::UpgradeUnsupported`].
+    pub fn refuse_upgrade(&self) -> Result<(), Error> {
+        match self.header("upgrade") {
+            Some(protocol) if protocol.eq_ignore_ascii_case("websocket") => {
+                Err(Error::UpgradeUnsupported)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Scheme, host and port that the client knows this gateway by.
     pub fn origin(&self) -> String {
         let url = self.request.url();

@@ -29,9 +29,9 @@ mod log;
 mod objects;
 #[cfg(feature = "office")]
 mod probe;
+mod refusals;
 mod reply;
 mod routes;
-#[cfg(feature = "gateway")]
 mod settlement;
 mod token_client;
 #[cfg(feature = "office")]

@@ -15,14 +15,16 @@ use worker::Delay;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::objects::call;
+use crate::objects::{Message, call};
+use crate::reply::Reply;
+use crate::upstream::exchange::NoAnswer;
 use crate::upstream::slot::Slot;
-use crate::{clock, log};
+use crate::{clock, log, reply};
 
 /// How often a running request says that it lives: a third of a lease.
 pub const RENEWAL: Duration = Duration::from_secs(30);
 
-/// How often a settlement is sent before it is left to the object's alarm.
+/// How often an object is told how something ended, before that is given up.
 const ATTEMPTS: u32 = 3;
 
 /// The duty to say how a request ended.
@@ -48,8 +50,7 @@ impl Settlement {
         arrived: Millis,
     ) -> Result<(Admission, Self), Error> {
         let (tell, told) = oneshot::channel();
-        let (outcome, ended) = oneshot::channel();
-        let settlement = Self { arrived, slot: None, ttfb_ms: None, outcome: Some(outcome) };
+        let (settlement, ended) = Self::told_to(arrived);
         let context_of_task = context.clone();
         context.wait_until(async move {
             let entry = message.entry.clone();
@@ -66,6 +67,12 @@ impl Settlement {
         Ok((admission, settlement))
     }
 
+    /// The duty to say it to whoever has the receiver.
+    pub fn told_to(arrived: Millis) -> (Self, oneshot::Receiver<Outcome>) {
+        let (outcome, ended) = oneshot::channel();
+        (Self { arrived, slot: None, ttfb_ms: None, outcome: Some(outcome) }, ended)
+    }
+
     /// The upstream's answer has begun.
     pub fn first_byte(&mut self) {
         self.ttfb_ms = Some(self.elapsed());
@@ -74,6 +81,20 @@ impl Settlement {
     /// Says how it ended. The times are filled in here.
     pub fn end(mut self, outcome: Outcome) {
         self.say(outcome);
+    }
+
+    /// Says that the upstream gave no answer, and to the client why.
+    pub fn end_unanswered(self, no_answer: NoAnswer) -> Reply {
+        match no_answer {
+            NoAnswer::ClientLeft => {
+                self.end(client_left());
+                reply::empty(499)
+            }
+            NoAnswer::Failed(error) => {
+                self.end(failed(&error));
+                reply::error(&error)
+            }
+        }
     }
 
     fn say(&mut self, outcome: Outcome) {
@@ -93,8 +114,7 @@ impl Settlement {
 
 impl Drop for Settlement {
     fn drop(&mut self) {
-        let code = Some("internal_error".to_owned());
-        self.say(Outcome { error_code: code, ..Outcome::answered(500, 0) });
+        self.say(Outcome::failed(500, "internal_error"));
     }
 }
 
@@ -116,22 +136,35 @@ async fn see_to_the_end(context: Context, entry: Entry, mut ended: oneshot::Rece
 
 /// Settles, and writes the log line.
 async fn end(context: &Context, entry: Entry, outcome: Outcome) {
-    let mut is_settled = false;
-    for attempt in 0..ATTEMPTS {
-        let settle = Settle { request_id: entry.request_id.clone(), outcome: outcome.clone() };
-        is_settled = call(context, entry.user_id.as_str(), settle).await.is_ok();
-        if is_settled {
-            break;
-        }
-        Delay::from(Duration::from_millis(200 << attempt)).await;
-    }
-    if !is_settled {
+    let settle = Settle { request_id: entry.request_id.clone(), outcome: outcome.clone() };
+    // Where it fails, the object's alarm settles.
+    if tell(context, entry.user_id.as_str(), &settle).await.is_none() {
         log::fault("settlement failed", &entry.request_id);
     }
     log::event("request", &Entry { outcome, ..entry });
 }
 
+/// Tells an object how something ended, several times if need be; nothing where it hears none of them.
+pub async fn tell<M: Message + Clone>(
+    context: &Context,
+    name: &str,
+    message: &M,
+) -> Option<M::Reply> {
+    for attempt in 0..ATTEMPTS {
+        if let Ok(reply) = call(context, name, message.clone()).await {
+            return Some(reply);
+        }
+        Delay::from(Duration::from_millis(200 << attempt)).await;
+    }
+    None
+}
+
+/// The outcome of a request that ended with an error of the gateway's.
+pub fn failed(error: &Error) -> Outcome {
+    Outcome::failed(error.status(), error.code())
+}
+
 /// The outcome of a request whose client left.
-pub fn client_left() -> Outcome {
-    Outcome { error_code: Some("client_left".to_owned()), ..Outcome::answered(499, 0) }
+fn client_left() -> Outcome {
+    Outcome::failed(499, "client_left")
 }

@@ -65,6 +65,7 @@ function Row({
   error_code: code,
   latency_ms: took,
   tokens,
+  provider_requests: calls,
   created_at: at,
 }) {
   return (
@@ -84,7 +85,15 @@ function Row({
         <code class="is-small is-quiet">{id}</code>
       </td>
       <td class="is-number">{duration(took)}</td>
-      <td class="is-number">{compact(tokens)}</td>
+      <td class="is-number">
+        {compact(tokens)}
+        {calls > 0 && (
+          <>
+            <br />
+            <span class="is-small is-quiet">in {calls === 1 ? "1 call" : `${calls} calls`}</span>
+          </>
+        )}
+      </td>
     </tr>
   );
 }

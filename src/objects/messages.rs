@@ -14,10 +14,11 @@ use domain::session::codex::messages::{
 };
 use domain::session::farewell::{Farewell, Forget, Reopen, TellPaying};
 use domain::session::messages::{
-    AddKey, Admission, Admit, Bind, Describe, Entitle, Flush, Prove, Remember, RemoveProject,
-    Renew, Repair, SessionMessage, SetTier, Settle, TellMonth,
+    AddKey, Admission, Admit, Bind, CountRefusals, Describe, Entitle, Flush, Prove, Remember,
+    RemoveProject, Renew, Repair, SessionMessage, SetTier, Settle, TellMonth,
 };
 use domain::session::onboarding::{Claim, Claimed, Enroll, Enrolled, IssueCode};
+use domain::session::return_path::messages::{Draw, Drawn, KeepHandle, Spent};
 use domain::session::view::View;
 
 use crate::objects::Message;
@@ -57,11 +58,15 @@ macro_rules! messages {
 messages!(
     "USER_SESSIONS" takes SessionMessage:
     Admit => Admission,
+    CountRefusals => (),
     Settle => bool,
     Renew => bool,
     Remember => (),
     Bind => bool,
     AddKey => bool,
+    KeepHandle => bool,
+    Draw => Drawn,
+    Spent => bool,
     IssueCode => (),
     Claim => Claimed,
     Enroll => Enrolled,

@@ -1,6 +1,7 @@
 //! `ANY /v1/*` and `ANY /u/{user_id}/v1/*`: the story of one request.
 //!
-//! 1. Who is calling, and for what: path, headers and keys agree, and the binding allows it.
+//! 1. Who is calling, and for what: path, headers and keys agree, and the binding allows it. Who
+//!    floods is refused here (`refusals`).
 //! 2. What is to be sent: size, body, the upstream's rules. Until here nothing costs anything.
 //! 3. Admission by the user's object: 401, 402, 403, 429, 503, or a permit, which names the upstream.
 //!    A caller who has not proven to be the user, where nobody else has either, needs room in its
@@ -11,8 +12,6 @@
 //!    is refreshed if need be: 401 where that isn't done any more.
 //! 6. The answer streams back; its end settles the request in `wait_until`.
 
-use std::time::Duration;
-
 use domain::clock::{Millis, sql_text};
 use domain::entry::{Entry, Outcome};
 use domain::fair_queue::Ask;
@@ -20,7 +19,7 @@ use domain::identifiers::{DEFAULT_PROJECT, parse_label};
 use domain::identity::Caller;
 use domain::path::{GatewayPath, gateway_path};
 use domain::session::access::Proof;
-use domain::session::messages::{Admission, Admit, Bind, Permit, Standing};
+use domain::session::messages::{Admission, Admit, Bind, Permit, Refusal, Standing};
 use domain::settings::{Settings, UpstreamKind, UserBinding};
 use domain::tier::Tier;
 use domain::upstreams::{self, Upstream};
@@ -33,7 +32,7 @@ use crate::incoming::Incoming;
 use crate::objects::call;
 use crate::reply::Reply;
 use crate::routes::caller;
-use crate::settlement::{Settlement, client_left};
+use crate::settlement::{Settlement, failed};
 use crate::upstream::body;
 use crate::upstream::codex::{self, Payment};
 use crate::upstream::departure::Departure;
@@ -41,65 +40,52 @@ use crate::upstream::exchange::{Answer, NoAnswer, Patience, send};
 use crate::upstream::plan::{Asked, Plan};
 use crate::upstream::relay::{self, Memory};
 use crate::upstream::{slot, trouble};
-use crate::{fault, guessing, log, reply, upgrade};
+use crate::{clock, fault, guessing, log, refusals, reply, upgrade};
 
 /// What of a path goes into the log, in characters: all of the paths that there are.
 const LONGEST_ENDPOINT: usize = 256;
 
 /// Answers a request of the gateway's paths.
 pub async fn answer(incoming: &Incoming, context: &Context) -> Reply {
-    let mut standing = None;
-    let mut reply = match serve(incoming, context, &mut standing).await {
-        Ok(reply) => reply,
-        Err(error) => {
-            log::early(incoming, error.status(), Some(error.code()));
-            reply::error(&error)
-        }
-    };
-    for (name, value) in standing.iter().copied().flat_map(rate_headers::standing_headers) {
-        reply.set(name, &value);
-    }
-    reply
+    serve(incoming, context).await.unwrap_or_else(|error| {
+        log::early(incoming, error.status(), Some(error.code()));
+        reply::error(&error)
+    })
 }
 
 /// An error means that the request was not admitted, as far as is known; it leaves a log line.
-async fn serve(
-    incoming: &Incoming,
-    context: &Context,
-    standing: &mut Option<Standing>,
-) -> Result<Reply, Error> {
+async fn serve(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     let settings = context.settings()?;
     let asked = identify(incoming, &settings)?;
+    if let Some(refusal) = refusals::remembered(&asked.caller, &asked.project) {
+        let row = entry(&asked, None, &settings);
+        return refuse(refusal, row, &asked, &settings, context).await;
+    }
     let (plan, vouched) = prepare(&asked, &settings, context).await?;
-    let entry = entry(&asked, &plan, &settings);
+    let entry = entry(&asked, plan.model.clone(), &settings);
     let message = Admit { vouched, ..admission_of(&asked, &plan, entry.clone()) };
-    let (admission, settlement) = admit(message, incoming, context).await?;
+    let (admission, settlement) = admit(&message, incoming, context).await?;
     let permit = match admission {
         Admission::Admitted(permit) => permit,
         // Only a caller that nobody vouched for is asked to come again.
         Admission::Unproven => return Err(Error::Internal),
         Admission::Refused(refusal) => {
-            *standing = refusal.standing;
-            let offer = upgrade::offer(incoming, &settings, &asked.caller.user_id, &refusal);
-            let error = Error::refused(&refusal.reason, terms(&settings, offer));
-            let outcome = failed(error.status(), error.code());
-            log::event("request", &Entry { outcome, ..entry });
-            return Ok(reply::error(&error));
+            return refuse(refusal, entry, &asked, &settings, context).await;
         }
     };
-    *standing = Some(permit.standing);
+    let standing = permit.standing;
     fault::strike(&incoming.request_id, "panic-front-after-admission");
     let departure = Departure::of(&incoming.request);
     let duty = Duty { context, settings: &settings, settlement, departure };
-    Ok(forward(&asked, plan, permit, duty).await)
+    let mut reply = forward(&asked, plan, permit, duty).await;
+    stand(&mut reply, standing);
+    Ok(reply)
 }
 
 /// Step 1.
 fn identify<'a>(incoming: &'a Incoming, settings: &Settings) -> Result<Asked<'a>, Error> {
     let path = gateway_path(&incoming.path).ok_or(Error::NotFound)?;
-    if incoming.header("upgrade").is_some_and(|text| text.eq_ignore_ascii_case("websocket")) {
-        return Err(Error::UpgradeUnsupported);
-    }
+    incoming.refuse_upgrade()?;
     check_path(&incoming.method, path.upstream, settings)?;
     let caller = caller::claimed(incoming, &path)?;
     check_binding(&caller, settings)?;
@@ -174,17 +160,50 @@ async fn prepare(
 
 /// Step 3.
 async fn admit(
-    message: Admit,
+    message: &Admit,
     incoming: &Incoming,
     context: &Context,
 ) -> Result<(Admission, Settlement), Error> {
-    let decided = Settlement::admit(context, message.clone(), incoming.arrived).await?;
-    if decided.0 != Admission::Unproven {
-        return Ok(decided);
+    let since = clock::reading();
+    let mut decided = Settlement::admit(context, message.clone(), incoming.arrived).await?;
+    if decided.0 == Admission::Unproven {
+        guessing::vouch(incoming, context).await?;
+        let vouched = Admit { vouched: true, ..message.clone() };
+        decided = Settlement::admit(context, vouched, incoming.arrived).await?;
     }
-    guessing::vouch(incoming, context).await?;
-    let vouched = Admit { vouched: true, ..message };
-    Settlement::admit(context, vouched, incoming.arrived).await
+    if let Admission::Refused(refusal) = &decided.0 {
+        refusals::remember(message, refusal, since);
+    }
+    Ok(decided)
+}
+
+async fn refuse(
+    refusal: Refusal,
+    row: Entry,
+    asked: &Asked<'_>,
+    settings: &Settings,
+    context: &Context,
+) -> Result<Reply, Error> {
+    let offer = upgrade::offer(asked.incoming, settings, &asked.caller.user_id, &refusal);
+    let error = Error::refused(&refusal.reason, terms(settings, offer));
+    let row = Entry { outcome: failed(&error), ..row };
+    if refusal.is_uncounted {
+        refusals::count(context, row).await?;
+    } else {
+        log::event("request", &row);
+    }
+    let mut reply = reply::error(&error);
+    if let Some(standing) = refusal.standing {
+        stand(&mut reply, standing);
+    }
+    Ok(reply)
+}
+
+/// Tells the caller where it stands.
+fn stand(reply: &mut Reply, standing: Standing) {
+    for (name, value) in rate_headers::standing_headers(standing) {
+        reply.set(name, &value);
+    }
 }
 
 fn terms(settings: &Settings, offer: Option<String>) -> Terms {
@@ -193,9 +212,11 @@ fn terms(settings: &Settings, offer: Option<String>) -> Terms {
 }
 
 fn admission_of(asked: &Asked<'_>, plan: &Plan, entry: Entry) -> Admit {
-    let previous_response_id =
-        plan.agent.as_ref().and_then(|agent| agent.previous_response_id.clone());
-    Admit { shown: asked.caller.shown.clone(), vouched: false, previous_response_id, entry }
+    let agent = plan.agent.as_ref();
+    let previous_response_id = agent.and_then(|agent| agent.previous_response_id.clone());
+    let funds = agent.and_then(|agent| agent.funds.clone()).map(Box::new);
+    let shown = asked.caller.shown.clone();
+    Admit { shown, vouched: false, previous_response_id, funds, entry }
 }
 
 /// What is owed for an admitted request, and who it is owed to.
@@ -210,13 +231,13 @@ struct Duty<'a> {
 async fn forward(asked: &Asked<'_>, mut plan: Plan, permit: Permit, mut duty: Duty<'_>) -> Reply {
     // Settings of two versions may differ while a new one is being deployed.
     let Some(upstream) = upstreams::named(&permit.upstream, &duty.settings.upstreams) else {
-        return unanswered(Error::no_upstream().into(), duty.settlement);
+        return duty.settlement.end_unanswered(Error::no_upstream().into());
     };
     plan.address(upstream);
     let weight = permit.tier.map_or(1, Tier::weight);
     let waited_ms = match queue(asked, upstream, weight, &mut duty).await {
         Ok(waited_ms) => waited_ms,
-        Err(no_answer) => return unanswered(no_answer, duty.settlement),
+        Err(no_answer) => return duty.settlement.end_unanswered(no_answer),
     };
     let reply = exchange(asked, plan, permit, duty).await;
     let mut reply = reply.unwrap_or_else(|error| reply::error(&error));
@@ -269,14 +290,12 @@ async fn exchange(
             memory = Some(Memory { context, user_id, request_id, session_key, upstream });
         }
     }
-    let patience = Patience {
-        first_byte: Duration::from_millis(settings.upstream_first_byte_ms.into()),
-        max_body_bytes: settings.max_body_bytes,
-    };
+    let patience = Patience::of(settings);
     let sent = if settings.sends_codex_tokens() {
         let (user_id, token) = (&asked.caller.user_id, permit.token.clone());
         let request_id = &asked.incoming.request_id;
-        let payment = Payment { context, settings, user_id, request_id, token };
+        let show = codex::as_header;
+        let payment = Payment { context, settings, user_id, request_id, token, show };
         codex::send(&mut plan, patience, &mut departure, payment).await
     } else {
         send(&mut plan, patience, &mut departure).await
@@ -289,7 +308,7 @@ async fn exchange(
             {
                 trouble::noticed(context, asked.incoming, &permit.upstream);
             }
-            let mut reply = unanswered(no_answer, settlement);
+            let mut reply = settlement.end_unanswered(no_answer);
             plan.forbid_retry_of(&mut reply);
             return Ok(reply);
         }
@@ -315,19 +334,6 @@ async fn exchange(
     }
 }
 
-fn unanswered(no_answer: NoAnswer, settlement: Settlement) -> Reply {
-    match no_answer {
-        NoAnswer::ClientLeft => {
-            settlement.end(client_left());
-            reply::empty(499)
-        }
-        NoAnswer::Failed(error) => {
-            settlement.end(failed(error.status(), error.code()));
-            reply::error(&error)
-        }
-    }
-}
-
 /// The upstream's models, those that the caller may name.
 async fn list_models(
     answer: Answer,
@@ -338,18 +344,14 @@ async fn list_models(
     let list = text.await.and_then(|text| model_list::filter(text.as_bytes(), visible).ok());
     let Some(list) = list.and_then(|list| String::from_utf8(list).ok()) else {
         let error = Error::UpstreamUnreachable;
-        settlement.end(failed(error.status(), error.code()));
+        settlement.end(failed(&error));
         return Err(error);
     };
     settlement.end(Outcome::answered(200, 0));
     Ok(reply::text_of(200, "application/json", &list))
 }
 
-fn failed(status: u16, code: &str) -> Outcome {
-    Outcome { error_code: Some(code.to_owned()), ..Outcome::answered(status, 0) }
-}
-
-fn entry(asked: &Asked<'_>, plan: &Plan, settings: &Settings) -> Entry {
+fn entry(asked: &Asked<'_>, model: Option<String>, settings: &Settings) -> Entry {
     let incoming = asked.incoming;
     let address = incoming.header("cf-connecting-ip");
     let pepper = settings.ip_hash_pepper.as_ref();
@@ -358,7 +360,7 @@ fn entry(asked: &Asked<'_>, plan: &Plan, settings: &Settings) -> Entry {
         user_id: asked.caller.user_id.clone(),
         endpoint: asked.path.chars().take(LONGEST_ENDPOINT).collect(),
         project: asked.project.clone(),
-        model: plan.model.clone(),
+        model,
         key_id: asked.caller.shown.keys.first().map(|key| key.id().to_owned()),
         ip_hash: address.map(|address| keyed_hash::ip_hash(pepper, address)),
         created_at: sql_text(incoming.arrived),

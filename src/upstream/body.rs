@@ -55,12 +55,6 @@ pub fn may_be_large(incoming: &Incoming) -> bool {
     !is_small && incoming.request.body().is_some()
 }
 
-/// Whether a body is there and short enough to be kept until the answer begins.
-pub fn is_repeatable(incoming: &Incoming) -> bool {
-    let is_short = declared_length(incoming).is_some_and(|length| length <= REPEATABLE);
-    is_short && has_body(incoming) && incoming.request.body().is_some()
-}
-
 /// `fetch` takes no body with `GET` and `HEAD`, and nothing that they ask has a use for one.
 fn has_body(incoming: &Incoming) -> bool {
     !matches!(incoming.method.as_str(), "GET" | "HEAD")
@@ -104,6 +98,22 @@ pub fn streamed(
             pending().await
         });
     (Body::Stream(ReadableStream::from_stream(counted).into_raw()), Some(failure))
+}
+
+/// The body, whole where it is short enough to be kept until the answer begins, else as it comes.
+///
+/// # Errors
+/// As [`read`].
+pub async fn repeatable(
+    incoming: &Incoming,
+    limit: u64,
+) -> Result<(Body, Option<oneshot::Receiver<UploadFailure>>), Error> {
+    let is_short = declared_length(incoming).is_some_and(|length| length <= REPEATABLE);
+    if is_short && has_body(incoming) && incoming.request.body().is_some() {
+        let bytes = read(incoming, limit).await?;
+        return Ok((Body::Bytes(Uint8Array::from(bytes.as_slice())), None));
+    }
+    Ok(streamed(incoming, limit))
 }
 
 /// The whole body.

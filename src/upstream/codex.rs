@@ -7,6 +7,7 @@ use std::pin::pin;
 
 use domain::custody::{Label, Purpose};
 use domain::identifiers::UserId;
+use domain::secret::Secret;
 use domain::session::codex::AccessToken;
 use domain::session::codex::messages::{Fresh, FreshToken};
 use domain::settings::Settings;
@@ -18,6 +19,7 @@ use super::exchange::{self, Answer, NoAnswer, Patience};
 use super::plan::Plan;
 use crate::context::Context;
 use crate::error::{Error, Terms};
+use crate::headers::HeaderList;
 use crate::log;
 use crate::objects::call;
 
@@ -31,8 +33,10 @@ pub struct Payment<'a> {
     pub user_id: &'a UserId,
     /// The request that it is for.
     pub request_id: &'a str,
-    /// The token, as the object gave it with its permit.
+    /// The token, as the object gave it.
     pub token: Option<AccessToken>,
+    /// How the upstream wants to be shown it.
+    pub show: fn(&mut HeaderList, &Secret<String>),
 }
 
 /// Sends the request with a token that is good.
@@ -118,7 +122,12 @@ impl Payment<'_> {
             log::fault("a stored token can't be opened", &detail);
             Error::CodexSessionExpired
         })?;
-        plan.headers.set("x-codex-token", token.expose());
+        (self.show)(&mut plan.headers, &token);
         Ok(())
     }
+}
+
+/// Shows a token to an agent gateway.
+pub fn as_header(headers: &mut HeaderList, token: &Secret<String>) {
+    headers.set("x-codex-token", token.expose());
 }

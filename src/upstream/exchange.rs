@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::settings::Settings;
 use futures::channel::oneshot;
 use futures::future::pending;
 use futures::{FutureExt, select_biased};
@@ -44,6 +45,16 @@ pub struct Patience {
     pub first_byte: Duration,
     /// The most bytes of a body.
     pub max_body_bytes: u64,
+}
+
+impl Patience {
+    /// As the operator set it.
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            first_byte: Duration::from_millis(settings.upstream_first_byte_ms.into()),
+            max_body_bytes: settings.max_body_bytes,
+        }
+    }
 }
 
 /// Sends the request and waits until the answer begins, the time is up, or the client leaves.

@@ -1,8 +1,11 @@
 //! What is sent upstream for a caller: everything that can be decided before admission.
 
 use domain::agent_body::{self, ModelChoice};
-use domain::identity::Caller;
+use domain::custody::{Label, Purpose};
+use domain::identity::{self, Caller};
 use domain::meter::Endpoint;
+use domain::secret::Secret;
+use domain::session::return_path::messages::Funds;
 use domain::settings::{AgentSettings, AuthMode, Settings, UpstreamKind};
 use domain::upstreams::Upstream;
 use domain::{chat_body, keyed_hash, upstream_policy};
@@ -10,10 +13,16 @@ use futures::channel::oneshot;
 use js_sys::Uint8Array;
 
 use super::body::{self, Body, UploadFailure};
+use crate::context::random_bytes;
 use crate::error::Error;
 use crate::headers::HeaderList;
 use crate::incoming::Incoming;
 use crate::reply::Reply;
+
+const OWN_KEY_MISSING: Error = Error::MissingKey(
+    "Your API key is missing. Send it as `Authorization: Bearer sk-…`; a gateway key goes into \
+     X-Gateway-Key beside it.",
+);
 
 /// A request of the gateway's paths, its caller known but not yet proven.
 pub struct Asked<'a> {
@@ -57,6 +66,8 @@ pub struct AgentPlan {
     pub session_key: String,
     /// The answer to continue from.
     pub previous_response_id: Option<String>,
+    /// What pays for the run, where OpenClaw comes back for it.
+    pub funds: Option<Funds>,
     /// The models that the caller may see, where the request lists them.
     pub visible_models: Option<Vec<String>>,
 }
@@ -99,21 +110,18 @@ impl Plan {
     /// token comes later, with the permit.
     async fn pass_through(&mut self, asked: &Asked<'_>, settings: &Settings) -> Result<(), Error> {
         if settings.auth_mode == AuthMode::OpenAi {
-            let own_key = asked.caller.authorization.as_ref().ok_or(Error::MissingKey(
-                "Your API key is missing. Send it as `Authorization: Bearer sk-…`; a gateway key \
-                 goes into X-Gateway-Key beside it.",
-            ))?;
+            let own_key = asked.caller.authorization.as_ref().ok_or(OWN_KEY_MISSING)?;
             self.headers.set("authorization", own_key.expose());
         }
         self.headers.set("x-forwarded-user", asked.caller.user_id.as_str());
         if self.endpoint != Endpoint::ChatCompletions {
             // A token may turn out to be dead, and the request has to be sent once more then.
-            if settings.auth_mode == AuthMode::Codex && body::is_repeatable(asked.incoming) {
-                let bytes = body::read(asked.incoming, settings.max_body_bytes).await?;
-                self.set_bytes(&bytes);
-            } else {
-                (self.body, self.upload) = body::streamed(asked.incoming, settings.max_body_bytes);
-            }
+            (self.body, self.upload) = match settings.auth_mode {
+                AuthMode::Codex => {
+                    body::repeatable(asked.incoming, settings.max_body_bytes).await?
+                }
+                AuthMode::OpenAi => body::streamed(asked.incoming, settings.max_body_bytes),
+            };
             return Ok(());
         }
         let bytes = body::read(asked.incoming, settings.max_body_bytes).await?;
@@ -142,9 +150,14 @@ impl Plan {
             }
             let visible_models = named.is_none().then_some(visible);
             let session_key = String::new();
-            self.agent =
-                Some(AgentPlan { session_key, previous_response_id: None, visible_models });
+            let (previous_response_id, funds) = (None, None);
+            let agent = AgentPlan { session_key, previous_response_id, funds, visible_models };
+            self.agent = Some(agent);
             return Ok(());
+        }
+        let funds = funds(caller, settings)?;
+        if funds.is_some() && !upstream_policy::names_one_agent(&default_model) {
+            return Err(Error::NoAgentOfOwn);
         }
         let bytes = body::read(incoming, settings.max_body_bytes).await?;
         let choice = ModelChoice { default: &default_model, allowed: &agent.models };
@@ -166,7 +179,9 @@ impl Plan {
         self.headers.set("content-type", agent_body::CONTENT_TYPE);
         self.set_bytes(&read.body);
         let previous_response_id = read.previous_response_id;
-        self.agent = Some(AgentPlan { session_key, previous_response_id, visible_models: None });
+        let visible_models = None;
+        let agent = AgentPlan { session_key, previous_response_id, funds, visible_models };
+        self.agent = Some(agent);
         Ok(())
     }
 
@@ -193,6 +208,19 @@ impl Plan {
     fn set_bytes(&mut self, bytes: &[u8]) {
         self.body = Body::Bytes(Uint8Array::from(bytes));
     }
+}
+
+/// What pays for a run, sealed; nothing where the operator's own model does.
+fn funds(caller: &Caller, settings: &Settings) -> Result<Option<Funds>, Error> {
+    let (Some(_), Some(codex)) = (&settings.return_path, &settings.codex) else { return Ok(None) };
+    if settings.auth_mode == AuthMode::Codex {
+        return Ok(Some(Funds::Token));
+    }
+    let own_key = caller.authorization.as_ref().and_then(|text| identity::bearer_of(text.expose()));
+    let (own_key, hash) = own_key.zip(caller.shown.bearer.clone()).ok_or(OWN_KEY_MISSING)?;
+    let label = Label { purpose: Purpose::RunKey, owner: &caller.user_id };
+    let sealed = codex.keyring.seal(label, &Secret::new(own_key.to_owned()), random_bytes());
+    Ok(Some(Funds::Key { hash, sealed }))
 }
 
 fn forwarded_headers(incoming: &Incoming) -> HeaderList {

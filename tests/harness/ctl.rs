@@ -107,7 +107,7 @@ impl Ctl {
 
     /// With more time than a command takes that does one thing.
     #[must_use]
-    pub(crate) fn patience(self, patience: Duration) -> Self {
+    pub fn patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
 

@@ -24,6 +24,7 @@ pub struct Options {
     vars: Vec<(String, String)>,
     fault_injection: bool,
     no_operator: bool,
+    port: u16,
     state: Option<PathBuf>,
     disk: Option<PathBuf>,
 }
@@ -64,6 +65,13 @@ impl Options {
         self
     }
 
+    /// Listens there each time that it is started, for who is told once where it is.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
     /// Begins with a copy of the state in this folder, which nobody uses.
     #[must_use]
     pub fn state(mut self, folder: &Path) -> Self {
@@ -79,9 +87,9 @@ impl Options {
     }
 
     fn arguments(&self, state: &Path, operator_token: &str) -> Vec<String> {
+        let (port, state) = (self.port.to_string(), state.display().to_string());
         let mut arguments: Vec<String> =
-            ["serve", "--no-build", "--port", "0", "--state"].map(str::to_owned).to_vec();
-        arguments.push(state.display().to_string());
+            ["serve", "--no-build", "--port", &port, "--state", &state].map(str::to_owned).to_vec();
         if self.fault_injection {
             arguments.push("--fault-injection".to_owned());
         }
@@ -295,6 +303,17 @@ impl Gateway {
         let key: Key = response.json().await.unwrap();
         RUN.note("a gateway key", &key.key);
         key
+    }
+
+    /// A new handle for `user`, with which OpenClaw comes back.
+    pub async fn mint_handle(&self, user: &str) -> String {
+        let path = format!("/operator/api/users/{user}/handle");
+        let response = self.operator(Method::POST, &path).send().await.unwrap();
+        assert_eq!(response.status(), 201, "{}", response.text().await.unwrap());
+        let minted: Value = response.json().await.unwrap();
+        let handle = minted["handle"].as_str().unwrap().to_owned();
+        RUN.note("a handle", &handle);
+        handle
     }
 
     /// D1 as a file.

@@ -73,6 +73,7 @@ pub struct Row {
     pub error_code: Option<String>,
     pub count: i64,
     pub month: Option<String>,
+    pub provider_requests: Option<i64>,
 }
 
 impl Ledger {
@@ -117,6 +118,7 @@ impl Ledger {
                 error_code: row.get("error_code")?,
                 count: row.get("count")?,
                 month: row.get("month")?,
+                provider_requests: row.get("provider_requests")?,
             })
         });
         rows.unwrap().map(Result::unwrap).collect()

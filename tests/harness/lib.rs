@@ -25,6 +25,7 @@ pub mod oauth;
 pub mod openclaw;
 pub mod openclaw_install;
 pub mod openclaw_provider;
+pub mod openclaw_search;
 pub mod openclaw_tunnel;
 pub mod raw;
 pub mod redaction;

@@ -426,6 +426,13 @@ async fn device_token(State(book): State<Shared>, body: Bytes) -> Response {
     )
 }
 
+/// The token that a request shows, as an agent gateway is shown it, or a provider.
+fn shown(headers: &HeaderMap) -> String {
+    let bearer = || headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ");
+    let header = headers.get("x-codex-token").and_then(|token| token.to_str().ok());
+    header.or_else(bearer).unwrap_or_default().to_owned()
+}
+
 /// The upstream: it answers whoever shows a token that lives.
 async fn upstream(
     State(book): State<Shared>,
@@ -433,7 +440,7 @@ async fn upstream(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let token = headers.get("x-codex-token").map_or("", |token| token.to_str().unwrap()).to_owned();
+    let token = shown(&headers);
     let path = uri.path().to_owned();
     let mut book = book.lock().unwrap();
     let is_its = |session: &&mut Session| session.issued.contains(&token);

@@ -6,8 +6,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use rusqlite::types::FromSql;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
@@ -34,6 +36,8 @@ pub struct OpenClaw {
     folder: tempfile::TempDir,
     port: u16,
     settings: Value,
+    /// What it and its own command find in their environment.
+    environment: Vec<(&'static str, String)>,
     process: Mutex<Child>,
 }
 
@@ -64,27 +68,14 @@ impl OpenClaw {
         std::fs::write(folder.path().join("hosts"), HOSTS).unwrap();
         write_settings(&folder.path().join("openclaw.json"), &settings);
         let log = std::fs::File::create(folder.path().join("output.log")).unwrap();
+        let environment = environment(folder.path(), provider);
         let process = Command::new(openclaw_install::folder().join("run.sh"))
             .arg(folder.path().join("hosts"))
             .arg(crate::node_tool("node"))
             .arg(program)
             .args(["gateway", "run", "--port", &port.to_string()])
             .env_clear()
-            .env("PATH", openclaw_install::path())
-            .env("HOME", folder.path().join("home"))
-            .env("OPENCLAW_STATE_DIR", folder.path().join("state"))
-            .env("OPENCLAW_CONFIG_PATH", folder.path().join("openclaw.json"))
-            .envs([
-                ("OPENCLAW_SKIP_CHANNELS", "1"),
-                ("OPENCLAW_NO_AUTO_UPDATE", "1"),
-                ("OPENCLAW_DISABLE_BONJOUR", "1"),
-                ("OPENCLAW_NO_RESPAWN", "1"),
-                ("DO_NOT_TRACK", "1"),
-                ("OPENCLAW_GATEWAY_TOKEN", TOKEN),
-                ("WORKSHOP_MODEL_URL", provider),
-                ("WORKSHOP_MODEL_KEY", PROVIDER_KEY),
-                ("WORKSHOP_MODEL", "stub-1"),
-            ])
+            .envs(environment.iter().map(|(name, value)| (*name, value.as_str())))
             .current_dir(folder.path())
             // Ctrl-C is for the suite, which ends it in good order.
             .process_group(0)
@@ -93,7 +84,7 @@ impl OpenClaw {
             .stderr(log)
             .spawn()
             .expect("run.sh starts");
-        Self { folder, port, settings, process: Mutex::new(process) }
+        Self { folder, port, settings, environment, process: Mutex::new(process) }
     }
 
     async fn ready(&self) {
@@ -123,24 +114,89 @@ impl OpenClaw {
         self.folder.path().join("state")
     }
 
+    /// Its settings' file.
+    #[must_use]
+    pub fn settings_file(&self) -> PathBuf {
+        self.folder.path().join("openclaw.json")
+    }
+
+    /// Its own command, for whoever works on its machine: a script that needs nothing around it.
+    #[must_use]
+    pub fn command(&self) -> PathBuf {
+        let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+        let exports = self.environment.iter();
+        let exports = exports.map(|(name, value)| format!("export {name}={}", quoted(value)));
+        let exports = exports.collect::<Vec<_>>().join("\n");
+        let words = [crate::node_tool("node"), openclaw_install::openclaw()];
+        let words = words.map(|path| quoted(&path.display().to_string())).join(" ");
+        let hosts = quoted(&self.folder.path().join("hosts").display().to_string());
+        let script = format!(
+            "#!/bin/sh\n{exports}\n\
+             inside='mount --bind \"$0\" /etc/hosts && exec \"$@\"'\n\
+             for space in --mount '--map-root-user --mount'; do\n\
+                 unshare $space true 2>/dev/null && exec unshare $space sh -c \"$inside\" {hosts} {words} \"$@\"\n\
+             done\n\
+             exec {words} \"$@\"\n"
+        );
+        let path = self.folder.path().join("openclaw");
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).unwrap();
+        path
+    }
+
     /// What its main agent has on disk: each session's key, and all texts of its transcript.
     #[must_use]
     pub fn sessions(&self) -> BTreeMap<String, String> {
-        let file = self.state().join("agents/main/agent/openclaw-agent.sqlite");
+        self.rows(
+            "agents/main/agent/openclaw-agent.sqlite",
+            "select node.session_key, coalesce(group_concat(said.c0, char(10)), '')
+             from session_nodes node
+             left join session_windows using (session_key)
+             left join session_transcript_fts_content said on said.c1 = session_id
+             group by node.session_key",
+        )
+    }
+
+    /// Both columns of what `query` finds in a database of its state.
+    fn rows<T: FromSql>(&self, database: &str, query: &str) -> BTreeMap<String, T> {
+        let file = self.state().join(database);
         let connection =
             Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         connection.busy_timeout(Duration::from_secs(10)).unwrap();
-        let mut statement = connection
-            .prepare(
-                "select node.session_key, coalesce(group_concat(said.c0, char(10)), '')
-                 from session_nodes node
-                 left join session_windows using (session_key)
-                 left join session_transcript_fts_content said on said.c1 = session_id
-                 group by node.session_key",
-            )
-            .unwrap();
+        let mut statement = connection.prepare(query).unwrap();
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         rows.map(Result::unwrap).collect()
+    }
+
+    /// What it does by itself from time to time, each job with whether it is turned on.
+    #[must_use]
+    pub fn jobs(&self) -> BTreeMap<String, bool> {
+        self.rows("state/openclaw.sqlite", "select name, enabled from cron_jobs")
+    }
+
+    /// Where all of it is: settings, state, home and what it wrote.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The process that was started, and all that came of it.
+    #[must_use]
+    pub fn processes(&self) -> Vec<u32> {
+        let parents: Vec<(u32, u32)> = std::fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter_map(|process| Some((process, parent(process)?)))
+            .collect();
+        let mut found = vec![self.process.lock().unwrap().id()];
+        let mut next = 0;
+        while let Some(&known) = found.get(next) {
+            let children = parents.iter().filter(|(_, parent)| *parent == known);
+            found.extend(children.map(|(process, _)| *process));
+            next += 1;
+        }
+        found
     }
 
     /// All that it wrote so far.
@@ -181,6 +237,31 @@ impl Drop for OpenClaw {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// What OpenClaw is started with: a home of its own, nothing that looks outside, and what its settings
+/// name.
+fn environment(folder: &Path, provider: &str) -> Vec<(&'static str, String)> {
+    let path = |name: &str| folder.join(name).display().to_string();
+    let mut environment = vec![
+        ("PATH", openclaw_install::path()),
+        ("HOME", path("home")),
+        ("OPENCLAW_STATE_DIR", path("state")),
+        ("OPENCLAW_CONFIG_PATH", path("openclaw.json")),
+    ];
+    let fixed = [
+        ("OPENCLAW_SKIP_CHANNELS", "1"),
+        ("OPENCLAW_NO_AUTO_UPDATE", "1"),
+        ("OPENCLAW_DISABLE_BONJOUR", "1"),
+        ("OPENCLAW_NO_RESPAWN", "1"),
+        ("DO_NOT_TRACK", "1"),
+        ("OPENCLAW_GATEWAY_TOKEN", TOKEN),
+        ("WORKSHOP_MODEL_URL", provider),
+        ("WORKSHOP_MODEL_KEY", PROVIDER_KEY),
+        ("WORKSHOP_MODEL", "stub-1"),
+    ];
+    environment.extend(fixed.map(|(name, value)| (name, value.to_owned())));
+    environment
 }
 
 /// The settings that docs/openclaw.md recommends, read from there, and what a test needs besides:
@@ -249,8 +330,25 @@ fn write_settings(file: &Path, settings: &Value) {
     std::fs::rename(&new, file).unwrap();
 }
 
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
+/// A process's parent. Its own name, which comes before, may have anything in it.
+fn parent(process: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// A port that was free a moment ago. It is none of those that the system gives to connections, so it
+/// stays free while whoever listens there is started anew.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_port() -> u16 {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    // Other programs that do the same begin elsewhere.
+    let first = u16::try_from(std::process::id() % 12_000).expect("it is below 12,000");
+    let ports = std::iter::repeat_with(|| {
+        20_000 + (first + TAKEN.fetch_add(1, Ordering::Relaxed)) % 12_000
+    });
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.take(12_000).find(is_free).expect("a free port")
 }

@@ -3,7 +3,12 @@
 //! Words in the user's message say what it does: `RECALL` answers with every `secret-…` word of
 //! the whole conversation it was sent; `[fail 500]` answers with that status; `[die]` breaks the
 //! connection in mid-answer; `[slow]` takes 100 ms for each word; `[hang]` says one word and then
-//! nothing until the client leaves.
+//! nothing until the client leaves; `[tools 2]` wants a tool two times before it answers, so that
+//! OpenClaw asks three times.
+//!
+//! It speaks chat completions, and streamed responses.
+
+mod responses;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -23,14 +28,22 @@ use tokio::task::JoinHandle;
 /// The usage that it reports for each completion.
 pub const USAGE: u64 = 18;
 
+/// The tool that it wants where the message asks for that. No agent has it, and OpenClaw says so to the
+/// model.
+const TOOL: &str = "look_it_up";
+
 /// A running provider; dropping it ends it.
 pub struct Provider {
     address: SocketAddr,
     calls: Calls,
+    refusal: Refusal,
     task: JoinHandle<()>,
 }
 
 type Calls = Arc<Mutex<Vec<Call>>>;
+
+/// What is said, with 401, to whoever shows a key.
+type Refusal = Arc<Mutex<Box<dyn FnMut(&str) -> Option<String> + Send>>>;
 
 /// One completion that OpenClaw asked for.
 #[derive(Clone, Debug)]
@@ -39,8 +52,10 @@ pub struct Call {
     pub path: String,
     /// The key that OpenClaw showed.
     pub key: String,
-    /// The last message, which is what the user just said, with OpenClaw's date before it.
+    /// The last message of the user's, with OpenClaw's date before it.
     pub said: String,
+    /// How many tools have answered since.
+    pub tools: usize,
     /// All messages but OpenClaw's own instructions, as JSON.
     pub conversation: String,
     /// The instructions.
@@ -59,13 +74,15 @@ impl Provider {
     /// Starts to listen on a port of its own.
     pub async fn start() -> Self {
         let calls = Calls::default();
-        let router = axum::Router::new().fallback(answer).with_state(Arc::clone(&calls));
+        let refusal: Refusal = Arc::new(Mutex::new(Box::new(|_| None)));
+        let state = (Arc::clone(&calls), Arc::clone(&refusal));
+        let router = axum::Router::new().fallback(answer).with_state(state);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {
             axum::serve(listener, router).await.ok();
         });
-        Self { address, calls, task }
+        Self { address, calls, refusal, task }
     }
 
     /// Its base URL, with `/v1`.
@@ -74,20 +91,31 @@ impl Provider {
         format!("http://{}/v1", self.address)
     }
 
+    /// Its URL without a path.
+    #[must_use]
+    pub fn root(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on, whose key `refusal` says something about is answered 401 with that.
+    pub fn refuse(&self, refusal: impl FnMut(&str) -> Option<String> + Send + 'static) {
+        *self.refusal.lock().unwrap() = Box::new(refusal);
+    }
+
     /// The base URL of another provider on the same server, with `/v1`.
     #[must_use]
     pub fn url_of(&self, name: &str) -> String {
         format!("http://{}/{name}/v1", self.address)
     }
 
-    /// The completions whose last message contains `word`, in the order of their arrival.
+    /// The completions for what the user said with `word` in it, in the order of their arrival.
     #[must_use]
     pub fn calls(&self, word: &str) -> Vec<Call> {
         let calls = self.calls.lock().unwrap();
         calls.iter().filter(|call| call.said.contains(word)).cloned().collect()
     }
 
-    /// The one completion whose last message contains `word`.
+    /// The one completion for what the user said with `word` in it.
     ///
     /// # Panics
     /// When there was none, or more than one.
@@ -126,30 +154,58 @@ impl Drop for Watch {
     }
 }
 
-async fn answer(State(calls): State<Calls>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+async fn answer(
+    State((calls, refusal)): State<(Calls, Refusal)>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let request: Value = serde_json::from_slice(&body).unwrap_or_default();
     if uri.path().ends_with("/embeddings") {
         return embeddings(&request);
     }
-    if request["messages"].as_array().is_none() {
+    if messages(&request).is_none() {
         return Json(json!({ "object": "list", "data": [{ "id": "stub-1", "object": "model" }] }))
             .into_response();
     }
     let key = headers.get(header::AUTHORIZATION).map_or("", |key| key.to_str().unwrap_or(""));
     let call = read(uri.path(), key.trim_start_matches("Bearer "), &request);
     let watch = note(&calls, &call);
+    let refused = (*refusal.lock().unwrap())(&call.key);
+    if let Some(message) = refused {
+        watch.finished();
+        let error = json!({ "error": { "message": message, "type": "invalid_request_error" } });
+        return (StatusCode::UNAUTHORIZED, Json(error)).into_response();
+    }
     if let Some(status) = asked_status(&call.said) {
         watch.finished();
         let error = json!({ "error": { "message": "the stub failed", "type": "stub_error" } });
         return (status, Json(error)).into_response();
     }
-    let text = reply(&call);
     if request["stream"] != true {
         watch.finished();
-        return Json(completion(&text)).into_response();
+        return Json(completion(&reply(&call))).into_response();
     }
-    let events = Body::from_stream(events(watch, &call.said, &text));
+    let events = if wants_tool(&call) {
+        if uri.path().ends_with("/responses") { responses::tool(&call) } else { tool(&call) }
+    } else if uri.path().ends_with("/responses") {
+        responses::text(&reply(&call), &call.said)
+    } else {
+        text(&reply(&call), &call.said)
+    };
+    let events = Body::from_stream(paced(watch, &call.said, events));
     ([(header::CONTENT_TYPE, "text/event-stream")], events).into_response()
+}
+
+/// All that was said, as either kind of request has it.
+fn messages(request: &Value) -> Option<&Vec<Value>> {
+    request["messages"].as_array().or_else(|| request["input"].as_array())
+}
+
+/// Whether the user's message asks for more calls of a tool than there were.
+fn wants_tool(call: &Call) -> bool {
+    let asked = call.said.split_once("[tools ").and_then(|(_, rest)| rest.split_once(']'));
+    asked.and_then(|(count, _)| count.parse().ok()).is_some_and(|count: usize| call.tools < count)
 }
 
 fn note(calls: &Calls, call: &Call) -> Watch {
@@ -159,11 +215,16 @@ fn note(calls: &Calls, call: &Call) -> Watch {
 }
 
 fn read(path: &str, key: &str, request: &Value) -> Call {
-    let all = request["messages"].as_array().cloned().unwrap_or_default();
-    let (system, rest): (Vec<_>, Vec<_>) =
-        all.into_iter().partition(|message| message["role"] == "system");
+    let all = messages(request).cloned().unwrap_or_default();
+    let (system, rest): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .partition(|message| message["role"] == "system" || message["role"] == "developer");
     let conversation = Value::from(rest.clone()).to_string();
-    let last = rest.last().map_or(Value::Null, |message| message["content"].clone());
+    let last = rest.iter().rposition(|message| message["role"] == "user").unwrap_or(0);
+    let is_tools =
+        |message: &&Value| message["role"] == "tool" || message["type"] == "function_call_output";
+    let tools = rest.iter().skip(last).filter(is_tools).count();
+    let last = rest.get(last).map_or(Value::Null, |message| message["content"].clone());
     let said = last.as_str().map_or_else(|| last.to_string(), str::to_owned);
     // Behind a session's first message OpenClaw tells the model where it runs, and history so far
     // comes in front of the message itself.
@@ -178,6 +239,7 @@ fn read(path: &str, key: &str, request: &Value) -> Call {
         path: path.to_owned(),
         key: key.to_owned(),
         said: said.to_owned(),
+        tools,
         conversation,
         system: Value::from(system).to_string(),
         sessions,
@@ -239,29 +301,56 @@ fn event(data: &Value) -> String {
     format!("data: {data}\n\n")
 }
 
-/// The answer's events, a word each, with what `said` asks for in between.
-fn events(watch: Watch, said: &str, text: &str) -> BoxStream<'static, Result<String, Failed>> {
-    let mut words: Vec<String> = text
-        .split_inclusive(' ')
-        .map(|word| event(&chunk(&json!({ "content": word }), None)))
-        .collect();
-    words.insert(0, event(&chunk(&json!({ "role": "assistant", "content": "" }), None)));
-    if said.contains("[die]") || said.contains("[hang]") {
-        words.truncate(2);
-    } else {
-        words.push(event(&chunk(&json!({}), Some("stop"))));
-        let mut last = chunk(&json!({}), None);
-        last["choices"] = json!([]);
-        last["usage"] = usage();
-        words.push(event(&last));
-        words.push("data: [DONE]\n\n".to_owned());
+/// Whether `said` has the answer end in its middle.
+fn breaks_off(said: &str) -> bool {
+    said.contains("[die]") || said.contains("[hang]")
+}
+
+/// The events of an answer, a word each.
+fn text(text: &str, said: &str) -> Vec<String> {
+    let words = text.split_inclusive(' ').map(|word| chunk(&json!({ "content": word }), None));
+    let first = chunk(&json!({ "role": "assistant", "content": "" }), None);
+    let mut chunks: Vec<Value> = std::iter::once(first).chain(words).collect();
+    if breaks_off(said) {
+        chunks.truncate(2);
+        return chunks.iter().map(event).collect();
     }
+    chunks.push(chunk(&json!({}), Some("stop")));
+    ended(chunks)
+}
+
+/// The events of an answer that wants a tool.
+fn tool(call: &Call) -> Vec<String> {
+    let wanted = json!({ "role": "assistant", "content": null, "tool_calls": [{
+        "index": 0,
+        "id": format!("call_{}", call.tools),
+        "type": "function",
+        "function": { "name": TOOL, "arguments": "{}" },
+    }] });
+    ended(vec![chunk(&wanted, None), chunk(&json!({}), Some("tool_calls"))])
+}
+
+/// These, then what they have cost.
+fn ended(mut chunks: Vec<Value>) -> Vec<String> {
+    let mut last = chunk(&json!({}), None);
+    last["choices"] = json!([]);
+    last["usage"] = usage();
+    chunks.push(last);
+    chunks.iter().map(event).chain(["data: [DONE]\n\n".to_owned()]).collect()
+}
+
+/// The events one by one, with what `said` asks for in between.
+fn paced(
+    watch: Watch,
+    said: &str,
+    events: Vec<String>,
+) -> BoxStream<'static, Result<String, Failed>> {
     let gap = Duration::from_millis(if said.contains("[slow]") { 100 } else { 0 });
-    let words = stream::iter(words).then(move |word| async move {
+    let events = stream::iter(events).then(move |event| async move {
         tokio::time::sleep(gap).await;
-        Ok(word)
+        Ok(event)
     });
-    words.chain(ending(watch, said)).boxed()
+    events.chain(ending(watch, said)).boxed()
 }
 
 /// A connection that breaks.

@@ -98,7 +98,7 @@ pub struct Told {
 impl Record {
     /// Notes a secret, and what it is called.
     pub fn note(&self, what: &str, secret: &str) {
-        let secret = if secret.starts_with("ogk_") {
+        let secret = if secret.starts_with("ogk_") || secret.starts_with("ogr_") {
             secret.rsplit('_').next().unwrap_or_default()
         } else {
             secret

@@ -22,6 +22,10 @@ pub const RESPONSE: Way = Way { messages: &["Admit", "Remember"], commits: 2 };
 /// The messages for one that is refused, and told where to buy.
 pub const REFUSED: &[&str] = &["Admit"];
 
+/// The messages for 121 of a user who floods, on a machine that isn't slow: the first is asked for and
+/// remembered, and all are counted together, four times a second.
+pub const FLOOD: usize = 12;
+
 /// All messages to a user's object for the first request under a name that nobody has.
 pub const WHOLE_FIRST: &[&str] = &["Admit", "Admit", "Bind", "Settle"];
 

@@ -127,6 +127,7 @@ async fn full_person(pair: &Pair, name: &str) -> String {
     claimed.is(201);
     let key = claimed.json()["gateway_key"].as_str().unwrap().to_owned();
     gateway.mint_key(&user).await;
+    gateway.mint_handle(&user).await;
     let secret = format!("{:064x}", fastrand::u128(..));
     let tokens = json!({ "access_token": format!("at-{secret}"),
         "refresh_token": format!("rt-{secret}"), "expires_at": now() + 3_600 });
@@ -152,7 +153,7 @@ async fn full_person(pair: &Pair, name: &str) -> String {
     gateway.ledger().settled(&user, 3).await;
     let in_d1 = || {
         let query = format!(
-            "select (select count(*) from operator_actions where user_id = '{user}') = 4
+            "select (select count(*) from operator_actions where user_id = '{user}') = 5
             and exists (select 1 from customers where user_id = '{user}')
             and exists (select 1 from notes where user_id = '{user}' and kind = 'refund')
             and exists (select 1 from users where user_id = '{user}' and tier = 'tier1'
@@ -176,11 +177,12 @@ async fn a_person_is_forgotten_everywhere() {
     let report = forgotten(gateway, &ada).await;
     assert_eq!(traces_but_one(gateway, &texts), [""; 0]);
     let gone = json!({ "on_roster": true, "keys": 2, "codes": 1, "first_key": false,
-        "codex_tokens": true, "given_tier": null, "projects": 1, "in_flight": 0, "unsent": 0,
-        "requests": 3, "kits": 1 });
+        "codex_tokens": true, "handles": 1, "given_tier": null, "projects": 1, "in_flight": 0,
+        "unsent": 0, "requests": 3, "kits": 1 });
     assert_eq!(report["forgotten"], gone);
     assert_eq!(report["kept"]["months"][0]["requests"], 3, "{report}");
-    assert_eq!(report["kept"]["actions"], 4, "{report}");
+    assert_eq!(report["kept"]["actions"], 5, "{report}");
+    assert!(report["still_to_do"].to_string().contains(&format!("the agent u-{ada}")), "{report}");
     let customer = report["kept"]["customers"][0].as_str().unwrap().to_owned();
     assert!(customer.starts_with("cus_"));
     let tokens = report["kept"]["months"][0]["tokens"].as_i64().unwrap();
@@ -198,7 +200,7 @@ async fn a_person_is_forgotten_everywhere() {
     // Somebody else is as before, and who comes under the name is new.
     assert_eq!(standing(gateway, &eve).await, before);
     assert_eq!(gateway.ledger().rows(&eve).len(), 3);
-    assert_eq!(gateway.ledger().actions(&eve).len(), 4);
+    assert_eq!(gateway.ledger().actions(&eve).len(), 5);
     no_trace(gateway, &texts).await;
     let anew = view(gateway, &ada).await;
     assert_eq!((&anew["keys"], &anew["tier"]), (&json!([]), &Value::Null));

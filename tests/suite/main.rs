@@ -31,6 +31,7 @@ mod ctl_terminal;
 mod daily;
 mod deploy;
 mod faults;
+mod floods;
 mod forgetting;
 mod guesses;
 mod hostile;
@@ -51,6 +52,9 @@ mod openclaw;
 mod openclaw_bodies;
 mod openclaw_conversations;
 mod openclaw_isolation;
+mod openclaw_people;
+mod openclaw_provisioning;
+mod openclaw_return;
 mod openclaw_siege;
 mod openclaw_trouble;
 mod operator;
@@ -62,6 +66,7 @@ mod queue;
 mod quota;
 mod redaction;
 mod report;
+mod return_path;
 mod room;
 mod roster;
 mod runner;
@@ -104,6 +109,7 @@ fn main() -> ExitCode {
         matrix::tests(),
         proxying::tests(),
         report::tests(),
+        return_path::tests(),
         bodies::tests(),
         streaming::tests(),
         trouble::tests(),
@@ -119,6 +125,7 @@ fn main() -> ExitCode {
         redaction::tests(),
         leaving::tests(),
         faults::tests(),
+        floods::tests(),
         chaos::tests(),
         hostile::tests(),
         clients::tests(),
@@ -146,6 +153,7 @@ fn main() -> ExitCode {
         openclaw_conversations::tests(),
         openclaw_bodies::tests(),
         openclaw_isolation::tests(),
+        openclaw_people::tests(),
         openclaw_trouble::tests(),
     ];
     runner::run(lists.into_iter().flatten().collect())

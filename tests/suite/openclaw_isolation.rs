@@ -24,6 +24,7 @@ pub fn tests() -> Vec<Test> {
         a_repeated_idempotency_key_leads_to_no_other_answer,
         many_at_once_stay_apart,
         the_disk_tells_the_users_apart,
+        nothing_is_done_by_itself,
     ]
 }
 
@@ -340,4 +341,13 @@ async fn the_disk_tells_the_users_apart() {
         }
         assert_ne!(of_ada, &of_bob, "{}", siege.door);
     }
+}
+
+/// A job of its own would put what everybody said before a model that nobody asked.
+async fn nothing_is_done_by_itself() {
+    let (house, _calm) = house().await;
+    let jobs = house.openclaw.jobs();
+    assert!(!jobs.is_empty(), "OpenClaw keeps its jobs elsewhere now: look for them");
+    let on: Vec<_> = jobs.iter().filter(|(_, is_on)| **is_on).collect();
+    assert!(on.is_empty(), "OpenClaw does by itself: {on:?}");
 }

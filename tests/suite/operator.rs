@@ -23,6 +23,7 @@ pub fn tests() -> Vec<Test> {
         a_body_that_is_no_label_is_refused,
         a_key_is_labelled_seen_and_revoked,
         a_user_is_seen_live,
+        a_handle_is_given_once_and_its_successor_voids_it,
     ]
 }
 
@@ -136,4 +137,31 @@ async fn a_user_is_seen_live() {
     assert_eq!(told["outbox"], json!({ "depth": 0, "oldest_ms": 0 }));
     assert_eq!(told["codex"]["state"], "none");
     running.abort();
+}
+
+async fn a_handle_is_given_once_and_its_successor_voids_it() {
+    let gateway = &shared::open().await.gateway;
+    let user = shared::user("handled");
+    let path = format!("/operator/api/users/{user}/handle");
+    assert_eq!(seen(gateway, &user).await["handle"], Value::Null);
+    answer(gateway.operator(Method::DELETE, &path)).await.is(204);
+    let first = gateway.mint_handle(&user).await;
+    assert!(first.starts_with(&format!("ogr_{user}_")) && first.len() == user.len() + 48);
+    let since = seen(gateway, &user).await["handle"]["since"].as_str().unwrap().to_owned();
+    let second = gateway.mint_handle(&user).await;
+    assert_ne!(first, second);
+    let later = seen(gateway, &user).await["handle"]["since"].as_str().unwrap().to_owned();
+    assert!(later > since, "{since} {later}");
+    // It opens nothing that a client asks for, and nobody is it.
+    let chat = gateway.request(Method::POST, "/v1/chat/completions").json(&json!({}));
+    answer(chat.bearer_auth(&second)).await.refuses(401, "invalid_key");
+    answer(gateway.request(Method::GET, "/me").bearer_auth(&second))
+        .await
+        .refuses(401, "invalid_key");
+    answer(gateway.operator(Method::DELETE, &path)).await.is(204);
+    assert_eq!(seen(gateway, &user).await["handle"], Value::Null);
+    for name in ["anonymous", "-ada"] {
+        let path = format!("/operator/api/users/{name}/handle");
+        answer(gateway.operator(Method::POST, &path)).await.refuses(400, "invalid_user_id");
+    }
 }

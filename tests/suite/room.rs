@@ -306,10 +306,11 @@ async fn the_export_has_every_row_and_no_formula() {
     let gateway = &pair.gateway;
     let rows = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 4500)
         insert into requests (user_id, endpoint, status, latency_ms, tokens_est, created_at,
-            request_id, project, model)
+            request_id, project, model, provider_requests)
         select 'user-' || (i % 3), '/v1/chat/completions', 200, 1, 3,
             datetime('2026-01-01', '+' || i || ' minutes') || '.000', 'r' || i, 'default',
-            iif(i = 7, '=cmd|'' /C calc''!A0', 'a \"model\", of' || char(10) || 'mine')
+            iif(i = 7, '=cmd|'' /C calc''!A0', 'a \"model\", of' || char(10) || 'mine'),
+            iif(i = 7, 3, null)
         from n";
     gateway.ledger().by_hand().execute(rows, []).unwrap();
     let csv = ask(gateway, "export").await;
@@ -317,17 +318,22 @@ async fn the_export_has_every_row_and_no_formula() {
     assert_eq!(csv.header("content-type"), "text/csv; charset=utf-8");
     assert_eq!(csv.header("content-disposition"), "attachment; filename=\"requests.csv\"");
     let mut reader = csv::Reader::from_reader(csv.body.as_slice());
-    let model = reader.headers().unwrap().iter().position(|name| name == "model").unwrap();
+    let header = reader.headers().unwrap().clone();
+    let column = |name| header.iter().position(|it| it == name).unwrap();
+    let (model, calls) = (column("model"), column("provider_requests"));
     let records: Vec<_> = reader.records().map(Result::unwrap).collect();
     assert_eq!(records.len(), 4_500);
     assert_eq!(&records[6][model], "'=cmd|' /C calc'!A0");
     assert_eq!(&records[7][model], "a \"model\", of\nmine");
     assert_eq!(&records[0][1], "2026-01-01T00:01:00.000Z");
+    assert_eq!([&records[6][calls], &records[7][calls]], ["3", ""]);
     let lines = ask(gateway, "export?format=jsonl&user_id=user-1").await.text();
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 1_500);
     assert_eq!(lines[2]["model"], "=cmd|' /C calc'!A0", "no spreadsheet opens this");
     assert_eq!(lines[0]["status"], 200);
+    assert_eq!(lines[2]["provider_requests"], 3);
+    assert!(lines[0]["provider_requests"].is_null());
     let day = ask(gateway, "export?format=jsonl&from=2026-01-02&to=2026-01-03T00:00:00Z").await;
     assert_eq!(day.text().lines().count(), 24 * 60);
     let none = ask(gateway, "export?from=2030-01-01").await;

@@ -24,7 +24,7 @@ const THREADS: usize = 100;
 /// Who else may run while a test does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Turn {
-    /// It takes as long as all the others together: begins first, counts for nobody.
+    /// It takes as long as most of the others together: begins first, counts for nobody.
     Longest,
     /// It mostly waits: counts for no ordinary one.
     Patient,
@@ -84,6 +84,7 @@ pub fn run(mut tests: Vec<Test>) -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
     shared::stop();
     crate::codex::stop();
+    crate::return_path::stop();
     crate::openclaw::stop();
     crate::kit::stop();
     if conclusion.has_failed() | redaction::conclude(arguments) {

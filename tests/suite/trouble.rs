@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use gateway_tests::openclaw::free_port;
 use gateway_tests::script::chat_request;
 use gateway_tests::workerd::free_address;
 use gateway_tests::{Gateway, Options, Script, Upstream};
@@ -20,6 +21,7 @@ pub fn tests() -> Vec<Test> {
         a_tunnels_524_is_a_timeout,
         a_request_that_did_not_get_through_is_tried_once_more,
         a_setting_that_is_wrong_is_named_at_the_start,
+        who_is_stopped_can_be_started_again_at_once,
     ]
 }
 
@@ -123,5 +125,13 @@ async fn a_setting_that_is_wrong_is_named_at_the_start() {
         let said = started.err().unwrap_or_else(|| panic!("{name}={value} was accepted"));
         assert!(said.starts_with("serve ended by itself"), "{said}");
         assert!(said.contains(name), "{name} isn't named: {said}");
+    }
+}
+
+async fn who_is_stopped_can_be_started_again_at_once() {
+    let gateway = Gateway::start(Options::new().port(free_port())).await;
+    for _ in 0..5 {
+        gateway.restart().await;
+        answer(gateway.request(Method::GET, "/health")).await.is(200);
     }
 }

@@ -11,18 +11,23 @@ mod settings;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
 
 use crate::build::{self, Module, Variant};
 use crate::progress::Progress;
 use crate::wrangler::Wrangler;
 use crate::{setup, workspace};
 use runtime::{Plan, Runtime};
+
+/// How long what has been killed may take to let go of its port.
+const GOING: Duration = Duration::from_secs(5);
 
 /// What `cargo xtask serve` can be told.
 #[derive(Args)]
@@ -85,12 +90,19 @@ pub fn run(options: Options) -> Result<()> {
 async fn serve(options: Options) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let port = options.port;
     tokio::select! {
-        outcome = serve_until_it_dies(options) => outcome,
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
+        outcome = serve_until_it_dies(options) => return outcome,
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
-    // What is dropped on the way out ends its processes.
+    // What was dropped has ended its processes. The port is theirs until they are gone, and whoever
+    // stopped this may want to start it again at once.
+    let began = Instant::now();
+    while ensure_free(port).await.is_err() && began.elapsed() < GOING {
+        sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
 }
 
 async fn serve_until_it_dies(options: Options) -> Result<()> {

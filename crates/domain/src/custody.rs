@@ -30,6 +30,8 @@ pub enum Purpose {
     Refresh,
     /// The code with which a sign-in is polled for.
     DeviceCode,
+    /// The key that pays for a run.
+    RunKey,
 }
 
 impl Purpose {
@@ -38,6 +40,7 @@ impl Purpose {
             Self::Access => "codex-access",
             Self::Refresh => "codex-refresh",
             Self::DeviceCode => "device-code",
+            Self::RunKey => "run-key",
         }
     }
 }

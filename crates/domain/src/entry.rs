@@ -54,6 +54,9 @@ pub struct Outcome {
     pub tokens_source: TokensSource,
     /// The error's code, where there was an error.
     pub error_code: Option<String>,
+    /// How many calls to a model's provider OpenClaw made for it, where it comes back for these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_requests: Option<u32>,
     /// Whether the upstream failed the request, which then doesn't count in its month.
     #[serde(default, skip_serializing_if = "is_false")]
     pub gives_back: bool,
@@ -64,7 +67,13 @@ impl Outcome {
     /// it, it was interrupted.
     #[must_use]
     pub fn interrupted() -> Self {
-        Self { error_code: Some(INTERRUPTED.to_owned()), ..Self::answered(0, 0) }
+        Self::failed(0, INTERRUPTED)
+    }
+
+    /// A request that ended with an error of the gateway's.
+    #[must_use]
+    pub fn failed(status: u16, code: &str) -> Self {
+        Self { error_code: Some(code.to_owned()), ..Self::answered(status, 0) }
     }
 
     /// An answer without tokens, and without output where it is an error.
@@ -77,6 +86,7 @@ impl Outcome {
             tokens_est: 0,
             tokens_source: TokensSource::None,
             error_code: None,
+            provider_requests: None,
             gives_back: gives_back(status, false),
         }
     }
@@ -90,8 +100,9 @@ pub const fn gives_back(status: u16, is_output_seen: bool) -> bool {
     status >= 500 && !is_output_seen
 }
 
+/// For `skip_serializing_if`: what is absent is `false`.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
-const fn is_false(flag: &bool) -> bool {
+pub(crate) const fn is_false(flag: &bool) -> bool {
     !*flag
 }
 

@@ -131,6 +131,14 @@ impl Leaving {
                  Stripe's dashboard."
             )
         });
+        let agent = (self.farewell.held.handles > 0).then(|| {
+            format!(
+                "OpenClaw has the agent u-{user_id} of the person's, with conversations and a workspace, and a \
+                 handle that opens nothing any more. Run `gatewayctl openclaw apply --prune --roster FILE` \
+                 on its machine, where FILE lists those who stay.",
+                user_id = self.user_id
+            )
+        });
         let elsewhere = ELSEWHERE.into_iter().map(str::to_owned);
         let customers = self.customers.iter().map(|id| {
             format!(
@@ -138,7 +146,7 @@ impl Leaving {
                  keep and what it may delete, Stripe's dashboard says."
             )
         });
-        paying.chain(customers).chain(elsewhere).collect()
+        paying.chain(customers).chain(agent).chain(elsewhere).collect()
     }
 }
 
@@ -248,14 +256,18 @@ mod tests {
         let to_do = leaving.report().still_to_do;
         assert!(to_do[0].contains("Cancel") && to_do[0].contains("sub_1"), "{to_do:?}");
         assert!(to_do[1].contains("cus_1"));
+        let mut leaving = leaving;
+        assert!(!to_do.concat().contains("u-ada"), "who has no handle has no agent");
+        leaving.farewell.held.handles = 1;
+        assert!(leaving.report().still_to_do[2].contains("the agent u-ada"));
     }
 
     #[test]
     fn the_stored_format_is_pinned() {
-        let literal = r#"{"user_id":"ada","request_id":"req_1","at":5,"step":"wanted","farewell":{"outbox":"","customers":[],"paying":[],"months":[],"held":{"on_roster":false,"keys":0,"codes":0,"first_key":false,"codex_tokens":false,"given_tier":null,"projects":0,"in_flight":0,"unsent":0}},"counted":{"requests":0,"months":[],"actions":0,"is_listed":false,"kits":0},"customers":[],"paying":[]}"#;
+        let literal = r#"{"user_id":"ada","request_id":"req_1","at":5,"step":"wanted","farewell":{"outbox":"","customers":[],"paying":[],"months":[],"held":{"on_roster":false,"keys":0,"codes":0,"first_key":false,"codex_tokens":false,"handles":0,"given_tier":null,"projects":0,"in_flight":0,"unsent":0}},"counted":{"requests":0,"months":[],"actions":0,"is_listed":false,"kits":0},"customers":[],"paying":[]}"#;
         assert_eq!(serde_json::to_string(&leaving()).unwrap(), literal);
         assert_eq!(serde_json::from_str::<Leaving>(literal).unwrap(), leaving());
-        let from_before_kits = literal.replace(r#","kits":0"#, "");
+        let from_before_kits = literal.replace(r#","kits":0"#, "").replace(r#""handles":0,"#, "");
         assert_eq!(serde_json::from_str::<Leaving>(&from_before_kits).unwrap(), leaving());
     }
 }

@@ -35,7 +35,12 @@ pub fn contains_key(text: &str) -> bool {
 /// Reads a gateway key; `None` where it is malformed.
 #[must_use]
 pub fn parse(key: &str) -> Option<ShownKey> {
-    let (user_id, secret) = key.strip_prefix(PREFIX)?.rsplit_once('_')?;
+    parse_after(PREFIX, key)
+}
+
+/// Reads `{prefix}{user_id}_{secret}`.
+pub(crate) fn parse_after(prefix: &str, text: &str) -> Option<ShownKey> {
+    let (user_id, secret) = text.strip_prefix(prefix)?.rsplit_once('_')?;
     let well_formed = secret.len() == SECRET_DIGITS && secret.bytes().all(|b| DIGITS.contains(&b));
     well_formed
         .then(|| UserId::parse(user_id).ok())
@@ -46,9 +51,18 @@ pub fn parse(key: &str) -> Option<ShownKey> {
 /// Makes the key of 32 random bytes, and the hash to keep.
 #[must_use]
 pub fn mint(user_id: &UserId, random: &[u8; 32]) -> (Secret<String>, Fingerprint) {
+    mint_after(PREFIX, user_id, random)
+}
+
+/// Makes `{prefix}{user_id}_{secret}`.
+pub(crate) fn mint_after(
+    prefix: &str,
+    user_id: &UserId,
+    random: &[u8; 32],
+) -> (Secret<String>, Fingerprint) {
     let secret = base62(random);
     let hash = Fingerprint::of(&secret);
-    (Secret::new(format!("{PREFIX}{user_id}_{secret}")), hash)
+    (Secret::new(format!("{prefix}{user_id}_{secret}")), hash)
 }
 
 /// Writes a 256-bit number in base62, padded with zeros to 43 digits.

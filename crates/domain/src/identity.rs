@@ -2,6 +2,7 @@
 
 use crate::fingerprint::Fingerprint;
 use crate::gateway_key;
+use crate::handle;
 use crate::identifiers::{InvalidUserId, UserId};
 use crate::path::GatewayPath;
 use crate::secret::Secret;
@@ -74,7 +75,9 @@ pub fn resolve(claims: Claims<'_>) -> Result<Caller, IdentityError> {
     }
     let own = if bearer.is_some() { None } else { authorization.clone() };
     // A key that is written wrongly, without `Bearer` or behind another, must not go upstream.
-    if own.as_deref().is_some_and(gateway_key::contains_key) {
+    // Nor must a handle, which is good on the way back alone.
+    let is_ours = |text: &str| gateway_key::contains_key(text) || handle::contains_handle(text);
+    if own.as_deref().is_some_and(is_ours) {
         return Err(IdentityError::InvalidKey);
     }
     let keys = shown.into_iter().map(|key| key.hash).collect();
@@ -159,6 +162,10 @@ mod tests {
             resolve_all("/v1", "", "Bearer ogk_ada_x", "").unwrap_err(),
             IdentityError::InvalidKey
         );
+        let handle = handle::mint(&UserId::parse("ada").unwrap(), &[7; 32]).0;
+        let authorization = format!("Bearer {}", handle.expose());
+        let refused = resolve_all("/v1", "ada", &authorization, "").unwrap_err();
+        assert_eq!(refused, IdentityError::InvalidKey);
         assert_eq!(resolve_all("/v1", "", "", "sk-1").unwrap_err(), IdentityError::InvalidKey);
         assert_eq!(resolve_all("/v1", "a b", "", "").unwrap_err(), IdentityError::InvalidUserId);
     }

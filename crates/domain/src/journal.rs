@@ -28,9 +28,10 @@ const LARGEST: usize = 5_000;
 /// How many refusals are folded at once, at most.
 const FOLDED_AT_ONCE: usize = 5_000;
 
-/// How long a settled row waits for others before it goes to D1. Each flush costs as much as a
-/// request; rows are to be there within two seconds.
-const FLUSH_DELAY: Millis = 1_200;
+/// How long a settled row waits for others before it goes to D1, at least and at most. Each flush costs
+/// as much as a request; rows are to be there within two seconds.
+const SHORTEST_WAIT: Millis = 900;
+const LONGEST_WAIT: Millis = 1_500;
 /// The first pause between two attempts while D1 is away.
 const FIRST_BACKOFF: Millis = 500;
 /// The longest pause between two attempts while D1 is away.
@@ -102,13 +103,13 @@ impl Journal {
         self.last_position += 1;
         let position = self.last_position;
         self.settled.push_back(Settled { slot, position, admitted_at });
-        self.flush_due.get_or_insert(now + FLUSH_DELAY);
+        self.ask_to_flush(now);
         position
     }
 
     /// Something besides rows is to go to D1 soon.
     pub fn ask_to_flush(&mut self, now: Millis) {
-        self.flush_due.get_or_insert(now + FLUSH_DELAY);
+        self.flush_due.get_or_insert(flush_due(now));
     }
 
     /// The highest position that D1 is known to have.
@@ -121,6 +122,12 @@ impl Journal {
     #[must_use]
     pub fn backlog(&self) -> usize {
         self.settled.len() - self.settled.partition_point(|row| row.position <= self.flushed)
+    }
+
+    /// Whether there never was a row.
+    #[must_use]
+    pub const fn is_new(&self) -> bool {
+        self.slots == 0
     }
 
     /// Whether so many rows wait that refusals are folded.
@@ -200,6 +207,13 @@ impl Journal {
     }
 }
 
+/// When a row that is settled now goes to D1. Those who ask in step don't go there in step: Knuth's
+/// multiplicative hash gives moments that are close together waits that are not.
+fn flush_due(now: Millis) -> Millis {
+    let scattered = now.wrapping_mul(0x9E37_79B9_7F4A_7C15_u64.cast_signed()) >> 32;
+    now + SHORTEST_WAIT + scattered.rem_euclid(LONGEST_WAIT - SHORTEST_WAIT)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,12 +233,22 @@ mod tests {
     }
 
     #[test]
+    fn those_who_ask_in_step_go_to_d1_apart() {
+        let began = 1_763_791_200_000;
+        let mut waits: Vec<_> = (began..began + 100).map(|now| flush_due(now) - began).collect();
+        assert!((0..100).zip(&waits).all(|(late, due)| (900..1_500).contains(&(due - late))));
+        waits.sort_unstable();
+        let most_at_once = waits.windows(20).map(|twenty| twenty[19] - twenty[0]).min();
+        assert!(most_at_once >= Some(50), "twenty of a hundred within {most_at_once:?} ms");
+    }
+
+    #[test]
     fn a_failed_flush_backs_off_and_a_good_one_resets() {
         let mut journal = Journal::default();
         assert_eq!(journal.flush_due(), None);
         journal.settle(1, None, 1_000);
         journal.settle(2, None, 1_400);
-        assert_eq!(journal.flush_due(), Some(2_200), "the first row's deadline holds");
+        assert_eq!(journal.flush_due(), Some(flush_due(1_000)), "the first row's deadline holds");
         let pauses: Vec<_> = (0..7)
             .map(|_| {
                 journal.flush_failed(0);

@@ -9,48 +9,38 @@ use crate::window::MINUTE;
 
 const ROWS_PER_MINUTE: u32 = 100;
 
-/// Counts the refusals of one user by code, and holds those that are being folded.
+/// Counts the refusals of one user by code.
 #[derive(Clone, Debug, Default)]
 pub struct RefusalLog {
     counts: BTreeMap<String, (Millis, u32)>,
-    folding: BTreeMap<String, Entry>,
 }
 
 impl RefusalLog {
-    /// Takes a refusal: gives it back where it deserves a row of its own, else folds it.
-    pub fn take(&mut self, entry: Entry, now: Millis) -> Option<Entry> {
-        let code = code_of(&entry);
+    /// Whether a refusal deserves a row of its own.
+    pub fn deserves_row(&mut self, refusal: &Entry, now: Millis) -> bool {
         let minute = now.div_euclid(MINUTE);
-        let (counted, count) = self.counts.entry(code.clone()).or_default();
+        let (counted, count) = self.counts.entry(code_of(refusal)).or_default();
         if *counted != minute {
             (*counted, *count) = (minute, 0);
         }
-        if *count < ROWS_PER_MINUTE {
-            *count += 1;
-            return Some(entry);
-        }
-        self.fold(entry);
-        None
+        let is_early = *count < ROWS_PER_MINUTE;
+        *count += u32::from(is_early);
+        is_early
     }
+}
 
-    /// Folds a refusal, or a row of some.
-    pub fn fold(&mut self, entry: Entry) {
-        self.folding
-            .entry(code_of(&entry))
-            .and_modify(|folded| folded.count = folded.count.saturating_add(entry.count))
-            .or_insert(entry);
+/// Folds refusals, and rows of some, into one row a code.
+#[must_use]
+pub fn fold(refusals: impl IntoIterator<Item = Entry>) -> Vec<Entry> {
+    let mut folded: BTreeMap<String, Entry> = BTreeMap::new();
+    for refusal in refusals {
+        let count = refusal.count;
+        folded
+            .entry(code_of(&refusal))
+            .and_modify(|row| row.count = row.count.saturating_add(count))
+            .or_insert(refusal);
     }
-
-    /// Whether refusals wait to be written.
-    #[must_use]
-    pub fn is_folding(&self) -> bool {
-        !self.folding.is_empty()
-    }
-
-    /// The folded refusals, one row a code.
-    pub fn drain(&mut self) -> impl Iterator<Item = Entry> {
-        std::mem::take(&mut self.folding).into_values()
-    }
+    folded.into_values().collect()
 }
 
 fn code_of(entry: &Entry) -> String {
@@ -63,19 +53,22 @@ mod tests {
     use crate::entry::{Outcome, tests::entry};
 
     fn refusal(code: &str) -> Entry {
-        let outcome = Outcome { error_code: Some(code.to_owned()), ..Outcome::answered(429, 0) };
-        Entry { outcome, ..entry("r") }
+        Entry { outcome: Outcome::failed(429, code), ..entry("r") }
     }
 
     #[test]
-    fn the_hundred_and_first_of_a_minute_is_folded() {
+    fn the_hundred_and_first_of_a_minute_has_no_row() {
         let mut log = RefusalLog::default();
-        let own_rows = (0..250).filter(|_| log.take(refusal("a"), 59_999).is_some()).count();
+        let own_rows = (0..250).filter(|_| log.deserves_row(&refusal("a"), 59_999)).count();
         assert_eq!(own_rows, 100);
-        assert!(log.take(refusal("b"), 59_999).is_some(), "codes are counted apart");
-        let folded: Vec<_> = log.drain().collect();
-        assert_eq!((folded.len(), folded[0].count), (1, 150));
-        assert!(!log.is_folding());
-        assert!(log.take(refusal("a"), 60_000).is_some(), "a new minute");
+        assert!(log.deserves_row(&refusal("b"), 59_999), "codes are counted apart");
+        assert!(log.deserves_row(&refusal("a"), 60_000), "a new minute");
+    }
+
+    #[test]
+    fn refusals_fold_by_code() {
+        let five = Entry { count: 5, ..refusal("a") };
+        let folded = fold([refusal("a"), refusal("b"), five]);
+        assert_eq!(folded.iter().map(|row| row.count).collect::<Vec<_>>(), [6, 1]);
     }
 }

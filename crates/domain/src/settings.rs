@@ -4,6 +4,7 @@ mod alerts;
 mod billing;
 mod codex;
 mod operator;
+mod return_path;
 mod upstreams;
 
 use std::str::FromStr;
@@ -14,6 +15,7 @@ use url::Url;
 pub use self::billing::Billing;
 pub use self::codex::CodexSettings;
 pub use self::operator::OperatorSettings;
+pub use self::return_path::ReturnSettings;
 use crate::secret::Secret;
 use crate::upstreams::{DEFAULT, Upstream};
 
@@ -51,11 +53,15 @@ pub enum UpstreamKind {
 }
 
 impl UpstreamKind {
-    const fn token(&self) -> Option<&Secret<String>> {
+    const fn agent(&self) -> Option<&AgentSettings> {
         match self {
             Self::Passthrough => None,
-            Self::Agent(agent) => Some(&agent.token),
+            Self::Agent(agent) => Some(agent),
         }
+    }
+
+    fn token(&self) -> Option<&Secret<String>> {
+        self.agent().map(|agent| &agent.token)
     }
 }
 
@@ -85,6 +91,8 @@ pub struct Settings {
     pub upstreams: Vec<Upstream>,
     /// `UPSTREAM_AUTH`.
     pub upstream: UpstreamKind,
+    /// `RETURN_PATH` and where it leads; none, and OpenClaw doesn't come back.
+    pub return_path: Option<ReturnSettings>,
     /// `USER_BINDING`.
     pub user_binding: UserBinding,
     /// `ALLOW_ANONYMOUS`; only where callers pay with what they show.
@@ -201,12 +209,19 @@ impl Settings {
         let callers_pay =
             auth_mode == AuthMode::OpenAi && matches!(upstream, UpstreamKind::Passthrough);
         let allow_anonymous = texts.flag("ALLOW_ANONYMOUS", true)? && callers_pay;
+        let return_path = return_path::read(&texts, auth_mode, upstream.agent())?;
+        let sealing = match (auth_mode, &return_path) {
+            (AuthMode::Codex, _) => Some("AUTH_MODE=codex seals tokens with it"),
+            (_, Some(_)) => Some("RETURN_PATH=on seals callers' own keys with it"),
+            _ => None,
+        };
         Ok(Self {
             auth_mode,
-            codex: codex::read(&texts, auth_mode == AuthMode::Codex)?,
+            codex: codex::read(&texts, sealing)?,
             billing: billing::read(&texts)?,
             upstreams: upstreams::read(&texts, upstream.token())?,
             upstream,
+            return_path,
             user_binding,
             allow_anonymous,
             requests_per_minute: texts.positive("REQUESTS_PER_MINUTE", 50)?,
@@ -229,7 +244,14 @@ impl Settings {
         self.upstreams.first().filter(|upstream| upstream.name == DEFAULT)
     }
 
-    /// Whether requests are paid for with the users' own Codex tokens: a real OpenClaw takes none.
+    /// Whether requests are paid for with the users' own Codex tokens, on whatever way.
+    #[must_use]
+    pub const fn needs_codex_tokens(&self) -> bool {
+        let comes_back = matches!(self.auth_mode, AuthMode::Codex) && self.return_path.is_some();
+        self.sends_codex_tokens() || comes_back
+    }
+
+    /// Whether the users' own Codex tokens go to the upstream: a real OpenClaw takes none.
     #[must_use]
     pub const fn sends_codex_tokens(&self) -> bool {
         matches!((self.auth_mode, &self.upstream), (AuthMode::Codex, UpstreamKind::Passthrough))
@@ -239,6 +261,8 @@ impl Settings {
 fn agent_settings<F: Fn(&str) -> Option<String>>(
     texts: &Texts<F>,
 ) -> Result<AgentSettings, SettingError> {
+    let usual_model =
+        if return_path::is_on(texts)? { return_path::MODEL } else { "openclaw/default" };
     Ok(AgentSettings {
         token: texts
             .required("OPENCLAW_GATEWAY_TOKEN", "UPSTREAM_AUTH=token sends it to OpenClaw")?,
@@ -246,7 +270,7 @@ fn agent_settings<F: Fn(&str) -> Option<String>>(
             "SESSION_KEY_SECRET",
             "UPSTREAM_AUTH=token makes OpenClaw's sessions with it",
         )?,
-        model: texts.text("OPENCLAW_MODEL").unwrap_or_else(|| "openclaw/default".to_owned()),
+        model: texts.text("OPENCLAW_MODEL").unwrap_or_else(|| usual_model.to_owned()),
         models: texts.list("OPENCLAW_MODELS"),
     })
 }

@@ -82,6 +82,33 @@ pub fn agent_session(model: &str, session_key: &str) -> String {
     }
 }
 
+/// Whether OpenClaw knows the agent that a model names by this very name. It makes others fit, with a
+/// dash for what it doesn't know and without their ends, and two users' could be the same then
+/// (`normalizeAgentId` in 2026.9.6).
+#[must_use]
+pub fn names_one_agent(model: &str) -> bool {
+    let agent = model.strip_prefix("openclaw/").unwrap_or_default();
+    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let begins_well = agent.starts_with(|first: char| first.is_ascii_alphanumeric());
+    begins_well && agent.len() <= 64 && agent.bytes().all(is_known)
+}
+
+/// The request headers of OpenClaw's that a provider gets as they came.
+#[must_use]
+pub fn forwards_to_provider(name: &str) -> bool {
+    forwards_request_header(name)
+        || matches!(name, "content-encoding" | "originator" | "session_id")
+}
+
+/// Where below a provider's base URL a call goes that came for a path of `/return`. Codex tokens are
+/// taken at one path, which OpenClaw has two names for.
+#[must_use]
+pub fn provider_path(path: &str, is_codex: bool) -> Option<&str> {
+    let path = path.strip_prefix("/return/v1")?;
+    let path = if is_codex { path.strip_prefix("/codex").unwrap_or(path) } else { path };
+    path.starts_with('/').then_some(path)
+}
+
 /// Whether an answer of a real OpenClaw would make an SDK run the agent once more.
 #[must_use]
 pub const fn sdk_would_retry(status: u16) -> bool {
@@ -91,6 +118,31 @@ pub const fn sdk_would_retry(status: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_users_never_share_an_agent() {
+        for good in ["openclaw/u-ada", "openclaw/u-a_b-2", &format!("openclaw/{}", "a".repeat(64))]
+        {
+            assert!(names_one_agent(good), "{good}");
+        }
+        for bad in ["openclaw/u-a.b", "openclaw/", "u-ada", &format!("openclaw/{}", "a".repeat(65))]
+        {
+            assert!(!names_one_agent(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_call_goes_to_the_providers_own_path() {
+        assert_eq!(provider_path("/return/v1/chat/completions", false), Some("/chat/completions"));
+        assert_eq!(provider_path("/return/v1/codex/responses", false), Some("/codex/responses"));
+        assert_eq!(provider_path("/return/v1/codex/responses", true), Some("/responses"));
+        assert_eq!(provider_path("/return/v1/responses", true), Some("/responses"));
+        for none in ["/return/v1", "/return/v1x", "/v1/responses"] {
+            assert_eq!(provider_path(none, true), None, "{none}");
+        }
+        assert!(forwards_to_provider("content-encoding") && !forwards_to_provider("authorization"));
+        assert!(!forwards_to_provider("chatgpt-account-id"), "that is the gateway's to say");
+    }
 
     #[test]
     fn nothing_that_names_or_proves_a_caller_goes_upstream() {

@@ -5,6 +5,7 @@
 mod capacity;
 mod export;
 mod kit;
+mod openclaw;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ use domain::identifiers::UserId;
 pub use self::capacity::Capacity;
 pub use self::export::{Export, Format};
 pub use self::kit::Kit;
+pub use self::openclaw::{OpenClaw, People};
 use crate::moments::parse_span;
 
 /// See everybody at an organized-gateway, and mend what is wrong.
@@ -95,6 +97,16 @@ pub enum Command {
     /// Everybody gets a USER_ID and a code as with `roster import`. What is written can be run again: codes
     /// and addresses stay as they are, and what broke off goes on.
     Kit(Kit),
+    /// Give everybody an agent in the OpenClaw on this machine, with a handle that is theirs alone
+    ///
+    /// A handle stands for its owner's own key or sign-in, on OpenClaw's way back through the gateway. Run it
+    /// on OpenClaw's machine, as OpenClaw's user: plan, then apply, then verify.
+    #[command(name = "openclaw")]
+    OpenClaw {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: OpenClaw,
+    },
     /// Save the rows of requests for a spreadsheet or a program, or who was most active
     ///
     /// With --active, a line a person, the most active first, with a link at which that person can buy a
@@ -455,6 +467,8 @@ mod tests {
             &["roster", "import"],
             &["kit"],
             &["kit", "--roster", "people.csv", "--expires", "30d"],
+            &["openclaw", "plan"],
+            &["openclaw", "verify", "--roster", "people.csv", "--rotate"],
             &["capacity", "--users", "0"],
             &["capacity", "--users", "201"],
             &["capacity", "--minutes", "31"],

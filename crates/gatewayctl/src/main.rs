@@ -2,7 +2,8 @@
 //!
 //! Reading order: `arguments` is what can be said; `target` finds out which gateway is meant, with
 //! `profile`, which keeps it; `client` asks, and `refusal` puts into words what went wrong. `commands` has
-//! what is asked once, `watch` the room, `doctor` the way there, `capacity` how many people fit. `output` prints all of it.
+//! what is asked once, `watch` the room, `doctor` the way there, `capacity` how many people fit,
+//! `openclaw` everybody's agents. `several` does the same for many at once; `output` prints all of it.
 
 mod api;
 mod arguments;
@@ -16,9 +17,11 @@ mod documents;
 mod failure;
 mod files;
 mod moments;
+mod openclaw;
 mod output;
 mod profile;
 mod refusal;
+mod several;
 mod target;
 mod tls;
 mod watch;
@@ -78,6 +81,7 @@ fn run(arguments: Arguments, is_url_named: bool, output: Output) -> Result<(), F
             commands::active::run(&client, &options, output)
         }
         Command::Kit(options) => commands::kit::run(&client, &options, output),
+        Command::OpenClaw { command } => openclaw::run(&client, command, output),
         Command::Export(options) => commands::export::run(&client, &options, output),
         Command::Notes { command, all } => {
             commands::records::notes(&client, command.as_ref(), all, output)

@@ -2,8 +2,8 @@
 //!
 //! A message is decided and written in [`UserSession::turn`], one stretch without `await`: the
 //! runtime commits what a turn wrote as one transaction, and holds the reply until it is durable.
-//! The object awaits in three places only, each after a turn: while refusals gather to be folded,
-//! while D1 takes a batch, and while the provider of Codex tokens answers.
+//! The object awaits in two places only, each after a turn: while D1 takes a batch, and while the
+//! provider of Codex tokens answers.
 
 mod codex;
 mod farewell;
@@ -17,22 +17,23 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use domain::clock::Millis;
+use domain::entry::Entry;
 use domain::identifiers::ANONYMOUS;
 use domain::session::codex::messages::{
     BeginSignIn, ForgetTokens, FreshToken, KeepTokens, TellSignIn,
 };
 use domain::session::farewell::{Forget, Reopen, TellPaying};
 use domain::session::messages::{
-    AddKey, Admission, Admit, Bind, Describe, Entitle, Flush, Permit, Prove, Remember,
-    RemoveProject, Renew, Repair, SessionMessage, SetTier, Settle, TellMonth,
+    AddKey, Admission, Admit, Bind, CountRefusals, Describe, Entitle, Flush, Permit, Prove,
+    Remember, RemoveProject, Renew, Repair, SessionMessage, SetTier, Settle, TellMonth,
 };
 use domain::session::onboarding::{Claim, Enroll, IssueCode};
+use domain::session::return_path::messages::{Draw, KeepHandle, Spent};
 use domain::session::view::View;
 use domain::session::{Change, Limits, Session};
 use domain::settings::Settings;
 use domain::window::{MINUTE, Rate};
 use futures::FutureExt;
-use futures::channel::oneshot;
 use futures::future::{Either, select};
 use wasm_bindgen::prelude::*;
 use worker::{Delay, DurableObject, Env, Request, Response, Result, State, durable_object};
@@ -42,10 +43,6 @@ use self::store::Store;
 use super::{encode, wake_in};
 use crate::context::Context;
 use crate::{clock, fault, log};
-
-/// How long refusals beyond the first hundred a minute wait for each other, to be written as one
-/// row rather than one each. They are answered once that row is durable.
-const FOLDING: Duration = Duration::from_millis(250);
 
 /// How often rows are sent to D1 while a sign-in is being polled for.
 const FLUSHING: Duration = Duration::from_millis(500);
@@ -61,8 +58,6 @@ pub struct UserSession {
     session: RefCell<Option<Session>>,
     /// When the alarm is set for, as far as this instance knows.
     alarm: Cell<Option<Millis>>,
-    /// Those who wait for the folded refusals to be written.
-    folding: RefCell<Vec<oneshot::Sender<()>>>,
     /// Those who wait for the refresh that is under way. Not thrown away with the memory: a second
     /// refresh beside it would show a refresh token that the first has spent.
     refreshing: Refreshing,
@@ -83,7 +78,6 @@ impl DurableObject for UserSession {
             store,
             session: RefCell::default(),
             alarm: Cell::default(),
-            folding: RefCell::default(),
             refreshing: Refreshing::default(),
             forgotten: Cell::default(),
         }
@@ -149,6 +143,9 @@ impl UserSession {
         }
         match message {
             SessionMessage::Admit(message) => encode::<Admit>(&self.admit(message).await?),
+            SessionMessage::CountRefusals(CountRefusals(refusals)) => {
+                encode::<CountRefusals>(&self.count(refusals)?)
+            }
             SessionMessage::Settle(message) => {
                 encode::<Settle>(&self.turn(|session, now| session.settle(message, now))?)
             }
@@ -170,6 +167,15 @@ impl UserSession {
             }
             SessionMessage::AddKey(AddKey(key)) => {
                 encode::<AddKey>(&self.turn(|session, _| session.add_key(key))?)
+            }
+            SessionMessage::KeepHandle(KeepHandle(handle)) => {
+                encode::<KeepHandle>(&self.turn(|session, _| session.keep_handle(handle))?)
+            }
+            SessionMessage::Draw(message) => {
+                encode::<Draw>(&self.turn(|session, now| session.draw(message, now))?)
+            }
+            SessionMessage::Spent(message) => {
+                encode::<Spent>(&self.turn(|session, now| session.spend(&message, now))?)
             }
             SessionMessage::IssueCode(message) => {
                 encode::<IssueCode>(&self.turn(|session, _| session.issue_code(message))?)
@@ -231,13 +237,8 @@ impl UserSession {
         fault::linger(&message.entry.request_id, "slow-object").await;
         let settings = self.settings()?;
         let user_id = message.entry.user_id.clone();
-        let (mut admission, is_folding) = self.turn(|session, now| {
-            let (admission, changes) = session.admit(message, limits(&settings), now);
-            ((admission, session.is_folding()), changes)
-        })?;
-        if is_folding && matches!(admission, Admission::Refused(_)) {
-            self.fold().await?;
-        }
+        let mut admission =
+            self.turn(|session, now| session.admit(message, limits(&settings), now))?;
         if let Admission::Admitted(Permit { token: Some(token), .. }) = &mut admission {
             self.reseal(&user_id, token)?;
         }
@@ -249,31 +250,10 @@ impl UserSession {
         self.turn(|session, now| (session.describe(limits(&settings), rows, now), Vec::new()))
     }
 
-    /// Waits until the refusals that are being folded are written. The first to come writes for
-    /// all.
-    async fn fold(&self) -> Result<()> {
-        let (written, is_written) = oneshot::channel();
-        let is_first = {
-            let mut waiting = self.folding.borrow_mut();
-            waiting.push(written);
-            waiting.len() == 1
-        };
-        if is_first {
-            Delay::from(FOLDING).await;
-            let waiting = self.folding.take();
-            self.write_folded()?;
-            for written in waiting {
-                // One who left in the meantime doesn't mind.
-                let _ = written.send(());
-            }
-        }
-        is_written.await.map_err(|_| "the refusals could not be written".into())
-    }
-
-    fn write_folded(&self) -> Result<()> {
+    fn count(&self, refusals: Entry) -> Result<()> {
         let slots = self.turn(|session, _| (session.journal().foldable(), Vec::new()))?;
-        let rows = self.store.entries(&slots)?;
-        self.turn(|session, now| session.fold(slots, rows, now))
+        let old = self.store.entries(&slots)?;
+        self.turn(|session, now| session.count_refusals(refusals, (slots, old), now))
     }
 
     /// One decision: reads the state if need be, decides, writes, and sets the alarm.
@@ -315,7 +295,6 @@ impl UserSession {
     fn forget(&self) {
         self.session.take();
         self.alarm.take();
-        self.folding.take();
     }
 
     /// Has the alarm ring at `wake`, unless it rings before.
@@ -339,7 +318,7 @@ fn limits(settings: &Settings) -> Limits<'_> {
         binding: settings.user_binding,
         rate: Rate { limit: settings.requests_per_minute, window: MINUTE },
         in_flight: usize::try_from(settings.max_in_flight).unwrap_or(usize::MAX),
-        needs_token: settings.sends_codex_tokens(),
+        needs_token: settings.needs_codex_tokens(),
         rules: &settings.billing.rules,
         upstreams: &settings.upstreams,
     }

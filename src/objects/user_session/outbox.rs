@@ -34,12 +34,13 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 const INSERT: &str = "
     insert into requests (user_id, endpoint, status, latency_ms, tokens_est, ip_hash, created_at,
-        request_id, project, model, ttfb_ms, tokens_source, error_code, count, month)
+        request_id, project, model, ttfb_ms, tokens_source, error_code, count, month,
+        provider_requests)
     select value ->> 'user_id', value ->> 'endpoint', value ->> 'status', value ->> 'latency_ms',
         value ->> 'tokens_est', value ->> 'ip_hash', value ->> 'created_at',
         value ->> 'request_id', value ->> 'project', value ->> 'model', value ->> 'ttfb_ms',
         value ->> 'tokens_source', value ->> 'error_code', value ->> 'count',
-        iif(value ->> 'gives_back', null, value ->> 'month')
+        iif(value ->> 'gives_back', null, value ->> 'month'), value ->> 'provider_requests'
     from json_each(?1)
     where value ->> 'position' >
         coalesce((select cursor from outbox_cursors where outbox = ?2), 0)";

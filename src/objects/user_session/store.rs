@@ -57,6 +57,9 @@ const PROJECTS: &str = "projects";
 /// The name of the document that says what is to be shown of the user.
 const MIRROR: &str = "mirror";
 
+/// The name of the document that is kept for the way back.
+const RETURNS: &str = "returns";
+
 /// The name of the document that is left while the user is being forgotten.
 const FAREWELL: &str = "farewell";
 
@@ -101,6 +104,7 @@ impl Store {
             tier: self.document(TIER)?.unwrap_or_default(),
             projects: self.document(PROJECTS)?.unwrap_or_default(),
             mirror: self.document(MIRROR)?.unwrap_or_default(),
+            returns: self.document(RETURNS)?.unwrap_or_default(),
             responses: self.rows::<ResponseRow>(responses)?.into_iter().map(Into::into).collect(),
             farewell: self.document(FAREWELL)?,
         })
@@ -157,6 +161,7 @@ impl Store {
             Change::Codex(codex) => self.write_document(CODEX, &codex),
             Change::Tier(tier) => self.write_document(TIER, &tier),
             Change::Mirror(mirror) => self.write_document(MIRROR, &mirror),
+            Change::Returns(returns) => self.write_document(RETURNS, &returns),
             Change::Projects(projects) => self.write_document(PROJECTS, &projects),
             Change::Leave(farewell) => {
                 for everything in ["journal", "responses", "documents"] {

@@ -19,7 +19,7 @@ use crate::{database, log};
 /// Rows that are asked for at once.
 const BATCH: u32 = 2_000;
 
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 16] = [
     "id",
     "created_at",
     "user_id",
@@ -35,6 +35,7 @@ const COLUMNS: [&str; 15] = [
     "tokens_source",
     "month",
     "request_id",
+    "provider_requests",
 ];
 
 /// Everybody's rows in the order of their times, one user's in that of their arrival: each is the order of
@@ -155,7 +156,7 @@ fn query(rows: &str) -> String {
           'end', json((select json_array(created_at, id) from page order by place desc limit 1)),
           'rows', (select json_group_array(json_array(id, replace(created_at, ' ', 'T') || 'Z',
               user_id, project, endpoint, model, status, error_code, count, latency_ms, ttfb_ms,
-              tokens_est, tokens_source, month, request_id))
+              tokens_est, tokens_source, month, request_id, provider_requests))
             from (select * from page order by place))) as found"
     )
 }

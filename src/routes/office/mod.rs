@@ -6,6 +6,7 @@ mod codes;
 mod console;
 mod export;
 mod farewell;
+mod handles;
 mod kits;
 mod me;
 mod metrics;
@@ -16,6 +17,7 @@ mod operator_access;
 mod operator_actions;
 mod operator_session;
 mod overview;
+mod provider;
 mod ready;
 mod records;
 mod roster;
@@ -28,7 +30,7 @@ use domain::session::messages::Repair;
 pub use self::console::policy;
 pub use self::operator_access::Operator;
 use self::operator_actions::Action;
-use super::{Access, GET, Handler, Named, Route};
+use super::{ANY, Access, GET, Handler, Named, Route};
 use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
@@ -38,6 +40,7 @@ use crate::reply::Reply;
 #[derive(Clone, Copy)]
 pub enum Task {
     Ready,
+    CallProvider,
     Me,
     Claim,
     KeepCodex,
@@ -65,6 +68,8 @@ pub enum Task {
     ForgetCodexOf,
     MintKey,
     RevokeKey,
+    MintHandle,
+    VoidHandle,
     IssueCode,
     Block,
     Unblock,
@@ -88,6 +93,8 @@ impl Task {
             Self::ForgetCodexOf => "forget_codex",
             Self::MintKey => "mint_key",
             Self::RevokeKey => "revoke_key",
+            Self::MintHandle => "mint_handle",
+            Self::VoidHandle => "void_handle",
             Self::IssueCode => "issue_code",
             Self::Block => "block",
             Self::Unblock => "unblock",
@@ -121,6 +128,7 @@ const fn row(
 
 pub const ROUTES: &[Route] = &[
     row(GET, "/ready", Access::Open, Task::Ready),
+    row(ANY, "/return/v1/*path", Access::Open, Task::CallProvider),
     row(GET, "/me", Access::User, Task::Me),
     row(POST, "/onboarding/claim", Access::Open, Task::Claim),
     row(PUT, "/onboarding/codex", Access::User, Task::KeepCodex),
@@ -150,6 +158,8 @@ pub const ROUTES: &[Route] = &[
     row(DELETE, "/operator/api/users/:user_id/codex", Access::Operator, Task::ForgetCodexOf),
     row(POST, "/operator/api/users/:user_id/keys", Access::Operator, Task::MintKey),
     row(DELETE, "/operator/api/users/:user_id/keys/:id", Access::Operator, Task::RevokeKey),
+    row(POST, "/operator/api/users/:user_id/handle", Access::Operator, Task::MintHandle),
+    row(DELETE, "/operator/api/users/:user_id/handle", Access::Operator, Task::VoidHandle),
     row(POST, "/operator/api/users/:user_id/codes", Access::Operator, Task::IssueCode),
     row(POST, "/operator/api/users/:user_id/block", Access::Operator, Task::Block),
     row(POST, "/operator/api/users/:user_id/unblock", Access::Operator, Task::Unblock),
@@ -204,6 +214,7 @@ async fn respond(
 ) -> Result<Reply, Error> {
     let Named { user_id, id, .. } = *named;
     match task {
+        Task::CallProvider => provider::answer(incoming, context).await,
         Task::Ready => Ok(ready::answer(incoming, context).await),
         Task::Me => me::answer(incoming, context).await,
         Task::KeepCodex => onboarding_codex::keep(incoming, context).await,
@@ -237,6 +248,8 @@ async fn respond(
         Task::Claim => codes::claim(incoming, context).await,
         Task::MintKey => operator::mint_key(incoming, context, user_id).await,
         Task::RevokeKey => operator::revoke_key(incoming, context, user_id, id).await,
+        Task::MintHandle => handles::mint(incoming, context, user_id).await,
+        Task::VoidHandle => handles::void(incoming, context, user_id).await,
         Task::IssueCode => codes::issue(incoming, context, user_id).await,
         Task::Block => operator::block(incoming, context, user_id).await,
         Task::Unblock => operator::repair(incoming, context, user_id, Repair::Unblock).await,

@@ -48,6 +48,7 @@ fn row(number: i64, status: i64, code: Option<&str>) -> Row {
         error_code: code.map(str::to_owned),
         count: 1,
         month: is_counted.then(|| "2026-11".to_owned()),
+        provider_requests: None,
     }
 }
 

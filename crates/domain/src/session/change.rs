@@ -9,6 +9,7 @@ use super::farewell::Farewell;
 use super::mirror::Mirror;
 use super::projects::Projects;
 use super::responses::Remembered;
+use super::return_path::ReturnRecord;
 use crate::clock::Millis;
 use crate::entry::{Entry, Outcome};
 use crate::month::{Counted, Months};
@@ -73,6 +74,8 @@ pub enum Change {
     Projects(Box<Projects>),
     /// What is meant to be shown of the user now.
     Mirror(Box<Mirror>),
+    /// What is kept for the way back now.
+    Returns(Box<ReturnRecord>),
     /// No admission before this moment counts in the window: each inside it is a minute earlier.
     ResetWindow(Millis),
     /// Nothing of what was stored is there any more, and this is.
@@ -112,6 +115,8 @@ pub struct Stored {
     pub mirror: Mirror,
     /// The answers to continue from, by slot.
     pub responses: Vec<(usize, Remembered)>,
+    /// What is kept for the way back.
+    pub returns: ReturnRecord,
     /// Set while the USER_ID is closed.
     pub farewell: Option<Farewell>,
 }

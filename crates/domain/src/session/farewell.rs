@@ -11,6 +11,7 @@ use super::codex::SignedOut;
 use super::codex::messages::{Begun, Fresh};
 use super::messages::{Admission, Reason, Refusal, SessionMessage};
 use super::onboarding::Claimed;
+use super::return_path::messages::Drawn;
 use super::{Change, Session, Stored};
 use crate::clock::Millis;
 use crate::month::Months;
@@ -61,6 +62,9 @@ pub struct Held {
     pub first_key: bool,
     /// Codex tokens.
     pub codex_tokens: bool,
+    /// Handles, with which OpenClaw came back: one or none.
+    #[serde(default)]
+    pub handles: usize,
     /// The tier that the operator gave, which ends with this.
     pub given_tier: Option<Tier>,
     /// Projects.
@@ -84,6 +88,7 @@ impl Session {
             codes: access.codes.len(),
             first_key: access.bound.is_some(),
             codex_tokens: self.codex.has_tokens(),
+            handles: usize::from(self.returns.handle.is_some()),
             given_tier: self.tier.given(),
             projects: self.projects.list().len(),
             in_flight: self.leases.len(),
@@ -118,7 +123,8 @@ impl Session {
 /// For what can't be refused, and has to be said again later.
 #[must_use]
 pub fn reply_of_the_closed(message: &SessionMessage) -> Option<Result<String, &'static str>> {
-    let refusal = Refusal { reason: Reason::Blocked, standing: None, buyer: None };
+    let reason = Reason::Blocked;
+    let refusal = Refusal { reason, standing: None, buyer: None, is_uncounted: false };
     let reply = match message {
         SessionMessage::Admit(_) => serde_json::to_string(&Admission::Refused(refusal)),
         SessionMessage::Prove(_) => serde_json::to_string(&Proof::Refused(Reason::Blocked)),
@@ -127,15 +133,20 @@ pub fn reply_of_the_closed(message: &SessionMessage) -> Option<Result<String, &'
         SessionMessage::FreshToken(_) => {
             serde_json::to_string(&Fresh::Refused(SignedOut::NoSession.into()))
         }
+        SessionMessage::Draw(_) => serde_json::to_string(&Drawn::NoRun),
         SessionMessage::Settle(_)
+        | SessionMessage::Spent(_)
         | SessionMessage::Renew(_)
         | SessionMessage::Bind(_)
         | SessionMessage::AddKey(_)
+        | SessionMessage::KeepHandle(_)
         | SessionMessage::Repair(_)
         | SessionMessage::KeepTokens(_)
         | SessionMessage::ForgetTokens(_)
         | SessionMessage::RemoveProject(_) => Ok("false".to_owned()),
-        SessionMessage::Remember(_) | SessionMessage::TellSignIn(_) => Ok("null".to_owned()),
+        SessionMessage::CountRefusals(_)
+        | SessionMessage::Remember(_)
+        | SessionMessage::TellSignIn(_) => Ok("null".to_owned()),
         SessionMessage::IssueCode(_)
         | SessionMessage::Enroll(_)
         | SessionMessage::Entitle(_)

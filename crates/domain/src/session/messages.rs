@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{Entry, Outcome};
+use crate::entry::{Entry, Outcome, is_false};
 use crate::fingerprint::Fingerprint;
 use crate::month::Month;
 use crate::session::access::{KeyRecord, Shown};
@@ -12,6 +12,7 @@ use crate::session::codex::messages::{
 use crate::session::codex::{AccessToken, SignedOut};
 use crate::session::farewell::{Forget, Reopen, TellPaying};
 use crate::session::onboarding::{Claim, Enroll, IssueCode};
+use crate::session::return_path::messages::{Draw, Funds, KeepHandle, Spent};
 use crate::tier::{Purchases, Tier};
 
 /// Every message that a user's object takes.
@@ -20,6 +21,8 @@ use crate::tier::{Purchases, Tier};
 pub enum SessionMessage {
     /// May this request go upstream?
     Admit(Admit),
+    /// Requests were refused that have no rows.
+    CountRefusals(CountRefusals),
     /// The request ended.
     Settle(Settle),
     /// The request is still running.
@@ -30,6 +33,12 @@ pub enum SessionMessage {
     Bind(Bind),
     /// A new gateway key.
     AddKey(AddKey),
+    /// A new handle, or none.
+    KeepHandle(KeepHandle),
+    /// May OpenClaw call a provider?
+    Draw(Draw),
+    /// OpenClaw's call has ended.
+    Spent(Spent),
     /// A new claim code.
     IssueCode(IssueCode),
     /// Somebody shows a claim code.
@@ -162,6 +171,9 @@ pub struct Admit {
     pub vouched: bool,
     /// The answer that the caller wants to continue from.
     pub previous_response_id: Option<String>,
+    /// What pays for the run that it is, where OpenClaw comes back for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub funds: Option<Box<Funds>>,
     /// The log row as it stands until the request is settled. Its request id names the lease, so
     /// that a message that arrives twice is admitted once.
     pub entry: Entry,
@@ -207,7 +219,17 @@ pub struct Refusal {
     /// user: it would pay, and not be let in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buyer: Option<Buyer>,
+    /// Whether it has no row, because too many came in this minute: who asked tells of it with
+    /// [`CountRefusals`], together with others.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_uncounted: bool,
 }
+
+/// Tells of refusals that have no row yet: the row of the first, with the number of all. The reply is
+/// nothing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CountRefusals(pub Entry);
 
 /// Somebody who could buy a tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -267,6 +289,8 @@ pub enum Reason {
     },
     /// As many requests are in flight as may be.
     TooManyInFlight,
+    /// Runs of the user's that another credential pays for are in progress.
+    AnotherKeyInUse,
 }
 
 impl Reason {
@@ -304,6 +328,7 @@ impl Reason {
             }
             Self::RateLimited { .. } => (429, "rate_limit_exceeded"),
             Self::TooManyInFlight => (429, "concurrency_limit_exceeded"),
+            Self::AnotherKeyInUse => (409, "another_key_in_use"),
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod onboarding;
 mod outbox;
 pub mod projects;
 mod responses;
+pub mod return_path;
 #[cfg(test)]
 mod tests;
 pub mod view;
@@ -25,19 +26,18 @@ use self::access::{AccessRecord, KeyRecord, Proof, Shown};
 pub use self::change::{Arrived, Change, RowState, Stored, StoredRow};
 use self::codex::{CodexRecord, SignIn};
 use self::farewell::Farewell;
-use self::messages::{
-    Admission, Admit, Bind, Permit, Reason, Refusal, Remember, Repair, Settle, Standing,
-};
+use self::messages::{Admission, Admit, Bind, Permit, Reason, Refusal, Repair, Settle, Standing};
 use self::mirror::Mirror;
 use self::projects::Projects;
 pub use self::responses::{Remembered, Responses};
+use self::return_path::ReturnRecord;
 use crate::clock::{ClockWatch, Millis};
 use crate::entry::{Entry, Outcome};
 use crate::fingerprint::Fingerprint;
 use crate::guesses::Guesses;
 use crate::journal::{Journal, Settled};
 use crate::month::{Month, Tally};
-use crate::refusals::RefusalLog;
+use crate::refusals::{self, RefusalLog};
 use crate::settings::UserBinding;
 use crate::tier::{TierRecord, TierRules};
 use crate::upstreams::Upstream;
@@ -93,6 +93,7 @@ pub struct Session {
     tally: Tally,
     refusals: RefusalLog,
     responses: Responses,
+    returns: ReturnRecord,
     /// Set while the USER_ID is closed: its person is being forgotten.
     farewell: Option<Farewell>,
 }
@@ -126,6 +127,8 @@ impl Session {
         }
         let mut codex = stored.codex;
         let is_codex_ahead = codex.restore(now);
+        let mut returns = stored.returns;
+        let is_return_changed = returns.restore(|run| leases.contains_key(run), now);
         let mut session = Self {
             clock: ClockWatch::new(now),
             access: stored.access,
@@ -142,6 +145,7 @@ impl Session {
             tally: Tally::restore(months, running, waiting),
             refusals: RefusalLog::default(),
             responses: Responses::restore(stored.responses, now),
+            returns,
             farewell: stored.farewell,
         };
         if session.unmirrored().is_some() {
@@ -150,6 +154,9 @@ impl Session {
         let mut changes: Vec<_> = is_ahead.then_some(Change::NotAfter(now)).into_iter().collect();
         if is_codex_ahead {
             changes.push(session.codex_changed());
+        }
+        if is_return_changed {
+            changes.push(session.returns_changed());
         }
         (session, changes)
     }
@@ -171,6 +178,9 @@ impl Session {
         if self.codex.move_back(step) {
             changes.push(self.codex_changed());
         }
+        if self.returns.move_back(step) {
+            changes.push(self.returns_changed());
+        }
         changes
     }
 
@@ -188,10 +198,10 @@ impl Session {
         if let Proof::Refused(reason) = proof {
             // A caller who isn't the user learns nothing of the user, and can't fill the journal
             // of a name that nobody has.
-            if self.access.is_known() {
-                changes.extend(self.log_refusal(message.entry, &reason, now));
-            }
-            return (Admission::Refused(Refusal { reason, standing: None, buyer: None }), changes);
+            let is_uncounted = self.access.is_known()
+                && !self.log_refusal(message.entry, &reason, now, &mut changes);
+            let refusal = Refusal { reason, standing: None, buyer: None, is_uncounted };
+            return (Admission::Refused(refusal), changes);
         }
         let binds = proof == Proof::Unproven && self.may_bind(&message, limits.binding);
         if self.leases.contains_key(&message.entry.request_id) {
@@ -212,12 +222,13 @@ impl Session {
                     | Reason::PaymentRequired
                     | Reason::NoUpstream { is_own: false }
             );
-            if !may_be_nobody || self.access.is_known() {
-                changes.extend(self.log_refusal(message.entry, &reason, now));
-            }
+            let is_logged = !may_be_nobody || self.access.is_known();
+            let is_uncounted =
+                is_logged && !self.log_refusal(message.entry, &reason, now, &mut changes);
             let standing = Some(self.standing(limits, now));
             let buyer = self.buyer(&reason, limits, now).filter(|_| proof == Proof::Proven);
-            return (Admission::Refused(Refusal { reason, standing, buyer }), changes);
+            let refusal = Refusal { reason, standing, buyer, is_uncounted };
+            return (Admission::Refused(refusal), changes);
         }
         if self.access.note_use(&message.shown, &message.entry, now) {
             changes.push(self.access_changed());
@@ -233,6 +244,10 @@ impl Session {
         let lease = Lease { slot, admitted_at: now, until: lease_until, month: Some(month) };
         self.leases.insert(message.entry.request_id.clone(), lease);
         let permit = Permit { binds, ..self.permit(&message, limits, now) };
+        if let Some(funds) = message.funds {
+            self.returns.begin(message.entry.request_id.clone(), *funds);
+            changes.push(self.returns_changed());
+        }
         let entry = Box::new(Entry { month: Some(month), ..message.entry });
         changes.push(Change::Open { slot, admitted_at: now, lease_until, entry });
         (Admission::Admitted(permit), changes)
@@ -249,10 +264,16 @@ impl Session {
     /// Ends a lease with the outcome of its request. `false` where it had ended already.
     pub fn settle(&mut self, message: Settle, now: Millis) -> (bool, Vec<Change>) {
         let mut changes = self.expire(now);
+        if let Some(deferred) = self.defer(&message.request_id, &message.outcome, now) {
+            changes.extend(deferred);
+            return (true, changes);
+        }
         let Some(lease) = self.leases.remove(&message.request_id) else {
             return (false, changes);
         };
-        changes.push(self.close(&lease, Some(message.outcome), now));
+        let is_run = self.returns.knows(&message.request_id);
+        changes.push(self.close(&message.request_id, &lease, Some(message.outcome), now));
+        changes.extend(is_run.then(|| self.returns_changed()));
         (true, changes)
     }
 
@@ -263,18 +284,6 @@ impl Session {
         lease.until = now + LEASE;
         changes.push(Change::Renew { slot: lease.slot, lease_until: lease.until });
         (true, changes)
-    }
-
-    /// Keeps an answer to continue from. One to a request that isn't running is of somebody who was
-    /// forgotten meanwhile.
-    pub fn remember(&mut self, message: Remember, now: Millis) -> ((), Vec<Change>) {
-        let Remember { request_id, response_id, session_key, upstream } = message;
-        if !self.leases.contains_key(&request_id) {
-            return ((), Vec::new());
-        }
-        let answer = Remembered { response_id, session_key, upstream, at: now };
-        let slot = self.responses.remember(answer.clone());
-        ((), vec![Change::Remember(slot, answer)])
     }
 
     /// Binds the user to the bearer that the upstream took for a request, which is running unless its
@@ -316,33 +325,38 @@ impl Session {
     /// Ends the leases of which nothing was heard for too long; their rows say `interrupted`. Ends
     /// a sign-in whose codes are too old.
     pub fn expire(&mut self, now: Millis) -> Vec<Change> {
-        let dead = self.leases.extract_if(.., |_, lease| lease.until <= now);
-        let dead: Vec<_> = dead.map(|(_, lease)| lease).collect();
-        let mut changes: Vec<_> = dead.iter().map(|lease| self.close(lease, None, now)).collect();
+        let dead: Vec<_> = self.leases.extract_if(.., |_, lease| lease.until <= now).collect();
+        let is_run = dead.iter().any(|(request_id, _)| self.returns.knows(request_id));
+        let close =
+            |(request_id, lease): &(String, Lease)| self.close(request_id, lease, None, now);
+        let mut changes: Vec<_> = dead.iter().map(close).collect();
+        if self.returns.expire(now) || is_run {
+            changes.push(self.returns_changed());
+        }
         if self.codex.expire(now) {
             changes.push(self.codex_changed());
         }
         changes
     }
 
-    /// Whether refusals wait to be folded into a row.
-    #[must_use]
-    pub fn is_folding(&self) -> bool {
-        self.refusals.is_folding()
-    }
-
-    /// Writes the folded refusals, and with them the old ones whose `slots` [`Journal::foldable`]
-    /// named and whose rows are these.
-    pub fn fold(&mut self, slots: Vec<i64>, rows: Vec<Entry>, now: Millis) -> ((), Vec<Change>) {
+    /// Writes refusals that have no rows, and folds into theirs the old ones whose `slots`
+    /// [`Journal::foldable`] named and whose rows are `old`.
+    pub fn count_refusals(
+        &mut self,
+        refusals: Entry,
+        (slots, old): (Vec<i64>, Vec<Entry>),
+        now: Millis,
+    ) -> ((), Vec<Change>) {
+        // Others had rows before these. Where there are none, the person was forgotten since.
+        if self.journal.is_new() {
+            return ((), Vec::new());
+        }
+        let rows = refusals::fold(std::iter::once(refusals).chain(old));
         let mut changes = Vec::new();
         if !slots.is_empty() {
-            for entry in rows {
-                self.refusals.fold(entry);
-            }
             self.journal.give_up(&slots);
             changes.push(Change::GiveUp(slots));
         }
-        let rows: Vec<_> = self.refusals.drain().collect();
         changes.extend(rows.into_iter().map(|entry| self.refuse(entry, now)));
         ((), changes)
     }
@@ -354,7 +368,8 @@ impl Session {
         let lease = self.leases.values().map(|lease| lease.until).min();
         let sign_in = self.codex.sign_in().and_then(SignIn::next_wake);
         let tier_ends = self.tier_ends();
-        [lease, self.journal.flush_due(), sign_in, tier_ends].into_iter().flatten().min()
+        let due = [lease, self.journal.flush_due(), sign_in, tier_ends, self.returns.next_wake()];
+        due.into_iter().flatten().min()
     }
 
     fn access_changed(&self) -> Change {
@@ -404,7 +419,11 @@ impl Session {
         if retry_after_ms > 0 {
             return Some(Reason::RateLimited { retry_after_ms });
         }
-        (self.leases.len() >= limits.in_flight).then_some(Reason::TooManyInFlight)
+        if self.leases.len() >= limits.in_flight {
+            return Some(Reason::TooManyInFlight);
+        }
+        let is_against = message.funds.as_ref().is_some_and(|funds| self.returns.is_against(funds));
+        is_against.then_some(Reason::AnotherKeyInUse)
     }
 
     fn permit(&mut self, message: &Admit, limits: Limits<'_>, now: Millis) -> Permit {
@@ -432,16 +451,21 @@ impl Session {
         }
     }
 
-    fn log_refusal(&mut self, entry: Entry, reason: &Reason, now: Millis) -> Option<Change> {
+    /// Gives a refusal a row, and says whether it got one.
+    fn log_refusal(
+        &mut self,
+        entry: Entry,
+        reason: &Reason,
+        now: Millis,
+        changes: &mut Vec<Change>,
+    ) -> bool {
         let (status, code) = reason.status_and_code();
-        let outcome = Outcome { error_code: Some(code.to_owned()), ..Outcome::answered(status, 0) };
-        let entry = Entry { outcome, ..entry };
-        if self.journal.is_crowded() {
-            self.refusals.fold(entry);
-            return None;
+        let entry = Entry { outcome: Outcome::failed(status, code), ..entry };
+        let has_row = !self.journal.is_crowded() && self.refusals.deserves_row(&entry, now);
+        if has_row {
+            changes.push(self.refuse(entry, now));
         }
-        let entry = self.refusals.take(entry, now)?;
-        Some(self.refuse(entry, now))
+        has_row
     }
 
     fn refuse(&mut self, entry: Entry, now: Millis) -> Change {
@@ -455,7 +479,14 @@ impl Session {
         Arrived { position: self.journal.flushed(), months, revision: self.mirrored }
     }
 
-    fn close(&mut self, lease: &Lease, outcome: Option<Outcome>, now: Millis) -> Change {
+    fn close(
+        &mut self,
+        request_id: &str,
+        lease: &Lease,
+        outcome: Option<Outcome>,
+        now: Millis,
+    ) -> Change {
+        let outcome = self.returns.end(request_id, outcome, now);
         let position = self.journal.settle(lease.slot, Some(lease.admitted_at), now);
         self.is_seen = true;
         if let Some(month) = lease.month {

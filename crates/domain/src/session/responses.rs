@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::messages::Remember;
+use super::{Change, Session};
 use crate::clock::Millis;
 
 /// How many are remembered.
@@ -63,6 +65,20 @@ impl Responses {
             self.last.pop_front();
         }
         slot
+    }
+}
+
+impl Session {
+    /// Keeps an answer to continue from. One to a request that isn't running is of somebody who was
+    /// forgotten meanwhile.
+    pub fn remember(&mut self, message: Remember, now: Millis) -> ((), Vec<Change>) {
+        let Remember { request_id, response_id, session_key, upstream } = message;
+        if !self.leases.contains_key(&request_id) {
+            return ((), Vec::new());
+        }
+        let answer = Remembered { response_id, session_key, upstream, at: now };
+        let slot = self.responses.remember(answer.clone());
+        ((), vec![Change::Remember(slot, answer)])
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use proptest::prelude::*;
 
 pub(super) use self::disk::Disk;
-use super::messages::{AddKey, Bind, Describe, Prove, Renew, SessionMessage};
+use super::messages::{AddKey, Bind, Describe, Prove, Remember, Renew, SessionMessage};
 use super::*;
 use crate::entry::{INTERRUPTED, tests::entry};
 use crate::fingerprint::Fingerprint;
@@ -51,7 +51,7 @@ pub(super) const fn limits(per_minute: u32, in_flight: usize) -> Limits<'static>
 
 pub(super) fn admit(request_id: &str) -> Admit {
     let (shown, entry) = (Shown::default(), entry(request_id));
-    Admit { shown, vouched: false, previous_response_id: None, entry }
+    Admit { shown, vouched: false, previous_response_id: None, funds: None, entry }
 }
 
 fn settle(request_id: &str) -> Settle {
@@ -136,7 +136,8 @@ fn only_the_users_own_keys_prove() {
     let mut session = Session::restore(Stored::default(), 0).0;
     let shown = |number| Admit { shown: with_keys(&[number]), ..admit("a") };
     let (admission, changes) = session.admit(shown(1), LIMITS, 0);
-    let nothing = Refusal { reason: Reason::InvalidKey, standing: None, buyer: None };
+    let nothing =
+        Refusal { reason: Reason::InvalidKey, standing: None, buyer: None, is_uncounted: false };
     assert_eq!(admission, Admission::Refused(nothing));
     assert!(changes.is_empty(), "a name that nobody has leaves nothing behind");
 
@@ -275,17 +276,39 @@ fn while_d1_is_away_old_refusals_fold_and_nothing_is_lost() {
     for number in 0..asked {
         // Refusals of many minutes, each with a row of its own until it gets crowded.
         now += MINUTE / 90;
-        disk.apply(session.admit(admit(&format!("r{number}")), limits, now).1);
-        disk.apply(session.settle(settle(&format!("r{number}")), now).1);
-        if session.is_folding() {
+        let request_id = format!("r{number}");
+        let (admission, changes) = session.admit(admit(&request_id), limits, now);
+        disk.apply(changes);
+        disk.apply(session.settle(settle(&request_id), now).1);
+        if let Some(refusal) = uncounted(&admission, &request_id) {
             let slots = session.journal().foldable();
-            let rows = slots.iter().map(|slot| disk.rows[slot].1.clone()).collect();
-            disk.apply(session.fold(slots, rows, now).1);
+            let old = slots.iter().map(|slot| disk.rows[slot].1.clone()).collect();
+            disk.apply(session.count_refusals(refusal, (slots, old), now).1);
         }
     }
     let pending = disk.pending(0);
     assert!(pending.len() <= CROWDED, "{}", pending.len());
     assert_eq!(pending.iter().map(|(_, entry)| entry.count).sum::<u32>(), asked);
+}
+
+#[test]
+fn refusals_of_who_was_forgotten_since_are_not_counted() {
+    let mut session = Session::restore(Stored::default(), 0).0;
+    let ((), changes) = session.count_refusals(admit("a").entry, nothing_old(), 0);
+    assert!(changes.is_empty());
+}
+
+const fn nothing_old() -> (Vec<i64>, Vec<Entry>) {
+    (Vec::new(), Vec::new())
+}
+
+/// What the object leaves to be counted.
+fn uncounted(admission: &Admission, request_id: &str) -> Option<Entry> {
+    let Admission::Refused(Refusal { reason, is_uncounted: true, .. }) = admission else {
+        return None;
+    };
+    let (status, code) = reason.status_and_code();
+    Some(Entry { outcome: Outcome::failed(status, code), ..admit(request_id).entry })
 }
 
 #[test]
@@ -348,7 +371,12 @@ fn the_wire_format_is_pinned() {
     let literal = r#"{"admitted":{"standing":{"limit":3,"remaining":0,"empty_in_ms":9,"next_free_ms":8},"session_key":null,"binds":false,"token":null,"upstream":"default","tier":null}}"#;
     assert_eq!(serde_json::to_string(&admitted).unwrap(), literal);
     let reason = Reason::RateLimited { retry_after_ms: 8 };
-    let refused = Admission::Refused(Refusal { reason, standing: Some(standing), buyer: None });
+    let refused = Admission::Refused(Refusal {
+        reason,
+        standing: Some(standing),
+        buyer: None,
+        is_uncounted: false,
+    });
     let literal = r#"{"refused":{"reason":{"rate_limited":{"retry_after_ms":8}},"standing":{"limit":3,"remaining":0,"empty_in_ms":9,"next_free_ms":8}}}"#;
     assert_eq!(serde_json::to_string(&refused).unwrap(), literal);
 }
@@ -390,6 +418,7 @@ proptest! {
         let mut session = disk.restart(now);
         let (mut open, mut answered): (Vec<String>, usize) = (Vec::new(), 0);
         let mut d1: (i64, Vec<Entry>) = (0, Vec::new());
+        let mut gathered = Vec::new();
         for (step, event) in events {
             now += step;
             disk.apply(session.observe(now));
@@ -398,6 +427,7 @@ proptest! {
                     let request_id = format!("r{answered}");
                     answered += 1;
                     let (admission, changes) = session.admit(admit(&request_id), limits, now);
+                    gathered.extend(uncounted(&admission, &request_id));
                     if reason(&admission).is_none() {
                         open.push(request_id);
                         prop_assert!(session.window.used(limits.rate, now) <= 12, "over the limit");
@@ -410,15 +440,15 @@ proptest! {
                 Event::Renew(which) if which < open.len() => session.renew(&open[which], now).1,
                 Event::Settle(_) | Event::Renew(_) => Vec::new(),
                 Event::Restart => {
-                    // Refusals that are being folded have not been answered yet.
-                    disk.apply(session.fold(Vec::new(), Vec::new(), now).1);
                     session = disk.restart(now);
                     Vec::new()
                 }
                 Event::Reset => session.repair(&Repair::ResetWindow, now).1,
                 Event::Wake => {
                     let mut changes = session.expire(now);
-                    changes.extend(session.fold(Vec::new(), Vec::new(), now).1);
+                    for row in refusals::fold(std::mem::take(&mut gathered)) {
+                        changes.extend(session.count_refusals(row, nothing_old(), now).1);
+                    }
                     changes
                 }
                 Event::Flush { arrives, acknowledged } => {
@@ -446,7 +476,9 @@ proptest! {
         }
         now += 10 * LEASE;
         disk.apply(session.expire(now));
-        disk.apply(session.fold(Vec::new(), Vec::new(), now).1);
+        for row in refusals::fold(gathered) {
+            disk.apply(session.count_refusals(row, nothing_old(), now).1);
+        }
         let rows = disk.pending(d1.0);
         d1.1.extend(rows.into_iter().map(|(_, entry)| entry));
         let logged: u32 = d1.1.iter().map(|entry| entry.count).sum();

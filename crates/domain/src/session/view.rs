@@ -43,6 +43,9 @@ pub struct View {
     pub projects: Vec<String>,
     /// The gateway keys that are good.
     pub keys: Vec<KeyView>,
+    /// The handle with which OpenClaw comes back for the user.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub handle: Option<HandleView>,
     /// The Codex session.
     pub codex: CodexView,
     /// The rows that D1 doesn't have yet.
@@ -106,6 +109,13 @@ pub struct KeyView {
     pub last_used_ip_hash: Option<String>,
 }
 
+/// A handle, without anything of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandleView {
+    /// When it was made, RFC 3339.
+    pub since: String,
+}
+
 /// A Codex session, without its tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodexView {
@@ -139,6 +149,9 @@ pub struct Recent {
     pub latency_ms: i64,
     /// The tokens that it used.
     pub tokens: u64,
+    /// How many calls to a model's provider OpenClaw made for it, where it comes back for these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_requests: Option<u32>,
     /// When it came, RFC 3339.
     pub created_at: String,
 }
@@ -161,6 +174,7 @@ impl From<Entry> for Recent {
             error_code: entry.outcome.error_code,
             latency_ms: entry.outcome.latency_ms,
             tokens: entry.outcome.tokens_est,
+            provider_requests: entry.outcome.provider_requests,
             created_at: format!("{}Z", entry.created_at.replacen(' ', "T", 1)),
         }
     }
@@ -176,6 +190,7 @@ impl View {
             key.last_used_ip_hash = None;
         }
         self.upstream = None;
+        self.handle = None;
         self
     }
 }
@@ -224,6 +239,11 @@ impl Session {
             month: MonthView { month, requests, limit, tokens },
             projects: self.projects.list().to_vec(),
             keys: keys.iter().map(view_of).collect(),
+            handle: self
+                .returns
+                .handle
+                .as_ref()
+                .map(|handle| HandleView { since: rfc3339(handle.since) }),
             codex: CodexView { state: codex.state, expires_at: codex.expires_at.map(rfc3339) },
             outbox: Some(OutboxView { depth: self.journal.backlog(), oldest_ms }),
             recent: rows.recent,

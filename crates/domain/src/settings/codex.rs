@@ -24,16 +24,16 @@ pub struct CodexSettings {
     pub provider: Provider,
 }
 
-/// Reads them; `None` where there is no key to seal tokens with, and none is needed.
+/// Reads them; `None` where there is no key to seal tokens with, and nothing needs one.
 pub(super) fn read<F: Fn(&str) -> Option<String>>(
     texts: &Texts<F>,
-    is_needed: bool,
+    need: Option<&str>,
 ) -> Result<Option<CodexSettings>, SettingError> {
     // Read also where nothing uses it, so that a mistake shows before it is needed.
     let provider = provider(texts)?;
     let keyring = keyring(texts)?;
-    if keyring.is_none() && is_needed {
-        return Err(wrong(KEY, "is missing: AUTH_MODE=codex seals tokens with it"));
+    if let (None, Some(need)) = (&keyring, need) {
+        return Err(wrong(KEY, format!("is missing: {need}")));
     }
     Ok(keyring.map(|keyring| CodexSettings { keyring, provider }))
 }

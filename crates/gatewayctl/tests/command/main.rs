@@ -10,6 +10,8 @@
 
 mod certificates;
 mod kits;
+#[cfg(unix)]
+mod openclaw;
 mod refusals;
 mod server;
 mod usage;

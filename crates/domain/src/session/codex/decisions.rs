@@ -23,7 +23,7 @@ impl Session {
         rejected: Option<u64>,
         now: Millis,
     ) -> Result<Freshness, SignedOut> {
-        if !self.leases.contains_key(request_id) {
+        if !self.leases.contains_key(request_id) && !self.returns.knows(request_id) {
             return Err(SignedOut::NoSession);
         }
         self.codex.freshness(rejected, now)

@@ -57,6 +57,7 @@ impl Disk {
                 Change::Codex(codex) => self.stored.codex = *codex,
                 Change::Tier(tier) => self.stored.tier = *tier,
                 Change::Mirror(mirror) => self.stored.mirror = *mirror,
+                Change::Returns(returns) => self.stored.returns = *returns,
                 Change::Projects(projects) => self.stored.projects = *projects,
                 Change::Leave(farewell) => {
                     self.rows.clear();

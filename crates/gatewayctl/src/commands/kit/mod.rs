@@ -6,8 +6,8 @@
 mod archive;
 mod cards;
 mod manifest;
-mod people;
-mod table;
+pub mod people;
+pub mod table;
 mod upload;
 
 use std::io;

@@ -1,8 +1,6 @@
 //! Putting kits up at the gateway, several at once. What is sent twice is kept once.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -11,6 +9,7 @@ use ureq::http::Method;
 use super::manifest::Kit;
 use crate::client::{Client, Question};
 use crate::failure::{Failure, Kind};
+use crate::several;
 
 /// Kits that are on their way at once.
 const AT_ONCE: usize = 4;
@@ -41,34 +40,9 @@ pub fn send_all(
     client: &Client,
     load: Load<'_>,
     kits: &[Kit],
-    mut done: impl FnMut(&Kit, String),
+    done: impl FnMut(&Kit, String),
 ) -> Result<(), Failure> {
-    let next = AtomicUsize::new(0);
-    let (sender, results) = mpsc::channel();
-    std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            let (sender, next) = (sender.clone(), &next);
-            scope.spawn(move || {
-                while let Some(kit) = kits.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = send(client, load, kit);
-                    if result.is_err() {
-                        next.store(kits.len(), Ordering::Relaxed);
-                    }
-                    // Whoever listens goes on until all have been heard.
-                    let _ = sender.send((kit, result));
-                }
-            });
-        }
-        drop(sender);
-        let mut outcome = Ok(());
-        for (kit, result) in results {
-            match result {
-                Ok(expires_at) => done(kit, expires_at),
-                Err(failure) => outcome = outcome.and(Err(failure)),
-            }
-        }
-        outcome
-    })
+    several::each(kits, AT_ONCE, |kit| send(client, load, kit), done)
 }
 
 /// Sends a kit, again where it may be well in a moment. Until when it is handed out.
