@@ -74,6 +74,7 @@ mod secrets;
 mod shared;
 mod streaming;
 mod stripe;
+mod stripe_trouble;
 mod surface;
 mod tiers;
 mod trouble;
@@ -114,6 +115,7 @@ fn main() -> ExitCode {
         streaming::tests(),
         trouble::tests(),
         stripe::tests(),
+        stripe_trouble::tests(),
         upgrade::tests(),
         limits::tests(),
         queue::tests(),

@@ -32,9 +32,6 @@ pub fn tests() -> Vec<Test> {
         a_note_that_was_dismissed_stays_so_while_it_says_the_same,
         a_corrected_user_has_it_and_the_other_has_not,
         money_that_goes_back_is_a_note,
-        an_event_is_kept_through_a_kill,
-        an_event_whose_user_is_out_of_reach_arrives_later,
-        who_cant_be_told_keeps_nobody_else_from_it,
     ]
 }
 
@@ -429,69 +426,6 @@ async fn money_that_goes_back_is_a_note() {
     assert!(text.contains("ch_3QAda"), "{text}");
     let (kind, whose, user_id, _) = kinds(&dispute).await;
     assert_eq!((kind.as_str(), whose.as_str(), user_id), ("dispute", "", None));
-}
-
-async fn an_event_is_kept_through_a_kill() {
-    let pair = shared::pair(shared::selling(Options::new()).fault_injection()).await;
-    let gateway = &pair.gateway;
-    let ada = user("ada");
-    let (customer, subscription) = names();
-    let event = Event::subscription(&subscription, "created", "active").of(&customer);
-    let event = event.for_user(&ada);
-    // It is written, and its user hears of it in eight seconds.
-    let lost = sending(gateway, &event).header("x-fault", "slow-customer").send();
-    let kill = async {
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        gateway.kill_runtime().await;
-    };
-    let (lost, ()) = tokio::join!(lost, kill);
-    assert!(lost.is_err(), "nobody could have answered that");
-    gateway.restart().await;
-    becomes(gateway, &ada, "tier1").await;
-    send(gateway, &event).await;
-    assert_eq!(tier(gateway, &ada).await, "tier1");
-}
-
-async fn an_event_whose_user_is_out_of_reach_arrives_later() {
-    let pair = shared::pair(shared::selling(Options::new()).fault_injection()).await;
-    let gateway = &pair.gateway;
-    let ada = user("ada");
-    let (customer, subscription) = names();
-    let event = Event::subscription(&subscription, "created", "active").of(&customer);
-    let event = event.for_user(&ada);
-    let failed = answer(sending(gateway, &event).header("x-fault", "panic-customer")).await;
-    failed.refuses(500, "internal_error");
-    // Nobody sends it again.
-    becomes(gateway, &ada, "tier1").await;
-}
-
-async fn who_cant_be_told_keeps_nobody_else_from_it() {
-    let pair = shared::pair(shared::selling(Options::new())).await;
-    let gateway = &pair.gateway;
-    let [eve, bob] = ["eve", "bob"].map(user);
-    gateway.mint_key(&eve).await;
-    // Eve is being forgotten for as long as D1 is away.
-    let lock = gateway.ledger().lock();
-    let path = format!("/operator/api/users/{eve}");
-    answer(gateway.operator(Method::DELETE, &path)).await.is(202);
-    let (customer, _) = names();
-    for name in [&eve, &bob] {
-        let begun = Event::subscription(&names().1, "created", "active").of(&customer);
-        answer(sending(gateway, &begun.for_user(name))).await.refuses(500, "internal_error");
-    }
-    assert_eq!(tier(gateway, &bob).await, "tier1");
-    drop(lock);
-}
-
-/// Waits until a user has a tier.
-async fn becomes(gateway: &Gateway, user: &str, expected: &str) {
-    for _ in 0..100 {
-        if tier(gateway, user).await == expected {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("{user} has {} instead of {expected}", tier(gateway, user).await);
 }
 
 /// What is told of a user to whoever calls with this key.
