@@ -272,13 +272,23 @@ pub async fn in_turn(
     joined(clients).await.finish(began)
 }
 
-/// So many requests a second whatever becomes of them, for this time. What an answer took counts from
-/// when its request was due, so that a request that had to wait for its turn has waited.
+/// When so many requests a second are due, of people who know nothing of each other: a Poisson process,
+/// given how many come. At even distances, those of two loads would meet in the same places each time.
+pub fn arrivals(a_second: f64, time: Duration, seed: u64) -> Vec<Duration> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let count = (a_second * time.as_secs_f64()) as usize;
+    let mut due: Vec<Duration> = (0..count).map(|_| time.mul_f64(random.f64())).collect();
+    due.sort_unstable();
+    due
+}
+
+/// Requests at these times whatever becomes of them. What an answer took counts from when its request
+/// was due, so that a request that had to wait for its turn has waited.
 pub async fn by_the_clock(
     target: &Arc<Target>,
     users: &Arc<Users>,
     (kind, connections): (Kind, usize),
-    (a_second, time): (f64, Duration),
+    arrivals: &[Duration],
 ) -> Heard {
     let mut connected = Vec::new();
     for _ in 0..connections {
@@ -289,12 +299,10 @@ pub async fn by_the_clock(
     }
     sleep(SETTLING).await;
     let began = Instant::now();
-    let all = (a_second * time.as_secs_f64()) as usize;
     let mut clients = JoinSet::new();
     for (number, mut client) in connected.into_iter().enumerate() {
-        let turns = (number..all).step_by(connections);
-        let mut due: VecDeque<Instant> =
-            turns.map(|turn| began + Duration::from_secs_f64(turn as f64 / a_second)).collect();
+        let turns = arrivals.iter().skip(number).step_by(connections);
+        let mut due: VecDeque<Instant> = turns.map(|arrival| began + *arrival).collect();
         clients.spawn(async move {
             let mut heard = Heard::default();
             while let Some(since) = due.pop_front() {
@@ -329,7 +337,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    use super::{Target, Until, Users, by_the_clock, in_turn, whose};
+    use super::{Target, Until, Users, arrivals, by_the_clock, in_turn, whose};
     use crate::talk::{ANSWER, Kind};
 
     /// Gives one answer a connection, the `nth` of which is `answer`, and closes it.
@@ -397,10 +405,23 @@ mod tests {
     #[tokio::test]
     async fn the_clock_says_how_many() {
         let users = Users::new("u", 1).unwrap();
-        let time = Duration::from_millis(300);
+        let arrivals = arrivals(100.0, Duration::from_millis(300), 7);
+        let last = arrivals.last().unwrap().as_secs_f64();
         let target = target(whole()).await;
-        let heard = by_the_clock(&target, &users, (Kind::Json, 3), (100.0, time)).await;
+        let heard = by_the_clock(&target, &users, (Kind::Json, 3), &arrivals).await;
         assert_eq!((heard.whole.len(), heard.mistakes), (30, 0), "{heard:?}");
-        assert!(heard.seconds >= 0.29, "{}", heard.seconds);
+        assert!(heard.seconds >= last, "{} of {last}", heard.seconds);
+    }
+
+    #[test]
+    fn arrivals_know_nothing_of_each_other() {
+        let second = Duration::from_secs(1);
+        let due = arrivals(10_000.0, second, 7);
+        assert_eq!((due.len(), due == arrivals(10_000.0, second, 7)), (10_000, true));
+        assert!(due.is_sorted() && due.last() < Some(&second));
+        // Of exponential distances e^-1 are longer than their mean; of even ones none are.
+        let long =
+            due.windows(2).filter(|pair| pair[1].abs_diff(pair[0]) > second / 10_000).count();
+        assert!((3_400..3_960).contains(&long), "{long}");
     }
 }

@@ -74,6 +74,8 @@ impl Measure {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Flood {
     pub calm: Honest,
+    /// The same once more: what two phases differ by that are alike.
+    pub calm_again: Honest,
     pub flooded: Honest,
     /// Of the user who floods.
     pub refused: u64,

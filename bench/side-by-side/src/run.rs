@@ -41,7 +41,7 @@ impl Plan {
             rounds: if options.quick { 1 } else { options.rounds },
             time: Duration::from_secs(seconds),
             // Honest users ask seldom: it takes longer to hear of their slowest answers.
-            flood_time: Duration::from_secs((seconds * 2).min(20)),
+            flood_time: Duration::from_secs(seconds * 2).min(flood::LONGEST),
             warm_up: Duration::from_millis(if options.quick { 300 } else { 3_000 }),
         }
     }
@@ -122,6 +122,7 @@ async fn round(
     // The same for everybody in this round: what comes before a load is part of it.
     let mut loads = plan.steady.clone();
     random.shuffle(&mut loads);
+    let flood_seed = random.u64(..);
     let mut round = Round { order: order.clone(), ..Round::default() };
     for contender in &order {
         let tell = |what: &str| format!("{title} · {} · {what}", contender.title());
@@ -143,7 +144,9 @@ async fn round(
         }
         if plan.limited().any(|limited| limited == *contender) {
             progress.doing(&tell("flood"));
-            let shape = (random.bool(), plan.flood_time);
+            let mut order = [flood::Phase::Calm, flood::Phase::CalmAgain, flood::Phase::Flooded];
+            random.shuffle(&mut order);
+            let shape = flood::Shape { order, time: plan.flood_time, seed: flood_seed };
             let flood = flood::measure(site, *contender, shape).await;
             let flood = flood.with_context(|| format!("a flood on {}", contender.title()))?;
             let (calm, flooded) = (milliseconds(flood.calm.p50), milliseconds(flood.flooded.p50));

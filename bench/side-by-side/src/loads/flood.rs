@@ -1,13 +1,14 @@
 //! One user who asks twenty times as often as the limit allows, beside twenty honest ones.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tokio::time::sleep;
 
 use super::{ensure_all_answered, ensure_faultless};
-use crate::client::{Heard, Until, Users, by_the_clock, in_turn};
+use crate::client::{Heard, Until, Users, arrivals, by_the_clock, in_turn};
 use crate::contenders::{Purpose, Site};
 use crate::log::flushes;
 use crate::options::Contender;
@@ -32,21 +33,41 @@ const FLOODING: usize = 128;
 /// How long rows may take to the log.
 const ROWS: Duration = Duration::from_secs(5);
 
-/// Both phases, in the order that is said: `calm_first` or the flood first.
+/// How long before a phase what the one before left is written.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// The longest that a phase may take: the one user's minute is used up from the first to the last.
+pub const LONGEST: Duration = Duration::from_secs(12);
+
+/// What is measured one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    Calm,
+    CalmAgain,
+    Flooded,
+}
+
+/// How it is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub order: [Phase; 3],
+    pub time: Duration,
+    /// Of the arrivals: whoever has the same meets the same.
+    pub seed: u64,
+}
+
+/// All phases; the honest users ask at the same moments in each.
 ///
 /// # Errors
 /// When an honest user is refused, or an answer is wrong.
-pub async fn measure(
-    site: &Site,
-    contender: Contender,
-    (calm_first, time): (bool, Duration),
-) -> Result<Flood> {
+pub async fn measure(site: &Site, contender: Contender, shape: Shape) -> Result<Flood> {
     let running = site.start(contender, Purpose::Limit(LIMIT)).await?;
     let honest = Users::new("honest", HONEST)?;
     let loud = Users::new(FLOODER, 1)?;
     let target = &running.target;
     let honest_rate = HONEST as f64 * HONEST_A_SECOND;
-    let honestly = || by_the_clock(target, &honest, (Kind::Json, HONEST), (honest_rate, time));
+    let honest_arrivals = arrivals(honest_rate, shape.time, shape.seed);
+    let honestly = || by_the_clock(target, &honest, (Kind::Json, HONEST), &honest_arrivals);
     // What is made at a first request is made; and the limit is used up, so that all that follows of
     // the one user within the minute is refused.
     ensure_all_answered(&in_turn(target, &honest, (Kind::Json, 1), Until::Requests(HONEST)).await)?;
@@ -57,28 +78,33 @@ pub async fn measure(
     sleep(ROWS).await;
 
     let flood_rate = f64::from(LIMIT * TIMES) / 60.0;
-    let with_flood = async || {
-        let flooding = by_the_clock(target, &loud, (Kind::Json, FLOODING), (flood_rate, time));
-        tokio::join!(honestly(), flooding)
-    };
-    let (calm, (flooded, flood)) = if calm_first {
-        let calm = honestly().await;
-        (calm, with_flood().await)
-    } else {
-        let both = with_flood().await;
-        (honestly().await, both)
-    };
-    ensure_all_answered(&calm)?;
-    ensure_all_answered(&flooded)?;
-    ensure_faultless(&flood)?;
+    let flood_arrivals = arrivals(flood_rate, shape.time, shape.seed.wrapping_add(1));
+    let mut flood = Heard::default();
+    let mut phases = BTreeMap::new();
+    for phase in shape.order {
+        let heard = if phase == Phase::Flooded {
+            let flooding = by_the_clock(target, &loud, (Kind::Json, FLOODING), &flood_arrivals);
+            let (heard, flooding) = tokio::join!(honestly(), flooding);
+            ensure_faultless(&flooding)?;
+            flood = flooding;
+            heard
+        } else {
+            honestly().await
+        };
+        ensure_all_answered(&heard)?;
+        phases.insert(phase, Honest::of(&heard));
+        sleep(PAUSE).await;
+    }
+    let mut taken = |phase| phases.remove(&phase).with_context(|| format!("no {phase:?}"));
     let rows = match contender {
         Contender::Gateway => Some(rows_for_refusals(&running.log, &[&first, &flood]).await?),
         _ => None,
     };
     running.stop().await;
     Ok(Flood {
-        calm: Honest::of(&calm),
-        flooded: Honest::of(&flooded),
+        calm: taken(Phase::Calm)?,
+        calm_again: taken(Phase::CalmAgain)?,
+        flooded: taken(Phase::Flooded)?,
         refused: first.refused + flood.refused,
         admitted: first.whole.len() + flood.whole.len(),
         rows_for_refusals: rows,

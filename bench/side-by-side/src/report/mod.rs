@@ -115,7 +115,7 @@ fn about(results: &Results) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::{keep, write};
     use crate::options::StateOn;
     use crate::results::Results;

@@ -151,6 +151,16 @@ pub fn floods_of(results: &Results, contender: Contender) -> Vec<&Flood> {
     results.rounds.iter().filter_map(|round| round.floods.get(&contender)).collect()
 }
 
+/// A figure of a phase of floods by that of the same round's calm one.
+pub fn to_calm(
+    floods: &[&Flood],
+    figure: fn(&Honest) -> u32,
+    phase: fn(&Flood) -> &Honest,
+) -> Option<Spread> {
+    let both = |flood: &&Flood| [phase(flood), &flood.calm].map(|it| f64::from(figure(it))).into();
+    Spread::of_ratios(floods.iter().map(both))
+}
+
 /// How honest users fare beside one who floods.
 pub fn floods(results: &Results) -> String {
     let mut rows = Vec::new();
@@ -162,12 +172,7 @@ pub fn floods(results: &Results) -> String {
         let of = |figure: fn(&Honest) -> u32, phase: fn(&Flood) -> &Honest| {
             Spread::of(floods.iter().map(|flood| f64::from(figure(phase(flood)))))
         };
-        let ratio = |figure: fn(&Honest) -> u32| {
-            let pair = |flood: &&Flood| {
-                (f64::from(figure(&flood.flooded)), f64::from(figure(&flood.calm)))
-            };
-            times(Spread::of_ratios(floods.iter().map(pair)))
-        };
+        let ratio = |figure, phase| times(to_calm(&floods, figure, phase));
         let sum = |figure: fn(&Flood) -> u64| floods.iter().map(|it| figure(it)).sum::<u64>();
         let told = floods.iter().any(|flood| flood.rows_for_refusals.is_some());
         let refusal_rows = sum(|flood| flood.rows_for_refusals.unwrap_or(0));
@@ -175,10 +180,12 @@ pub fn floods(results: &Results) -> String {
             contender.title().to_owned(),
             milliseconds(of(|it| it.p50, |flood| &flood.calm)),
             milliseconds(of(|it| it.p50, |flood| &flood.flooded)),
-            ratio(|it| it.p50),
+            ratio(|it| it.p50, |flood| &flood.flooded),
+            ratio(|it| it.p50, |flood| &flood.calm_again),
             milliseconds(of(|it| it.p99, |flood| &flood.calm)),
             milliseconds(of(|it| it.p99, |flood| &flood.flooded)),
-            ratio(|it| it.p99),
+            ratio(|it| it.p99, |flood| &flood.flooded),
+            ratio(|it| it.p99, |flood| &flood.calm_again),
             sum(|flood| flood.refused).to_string(),
             sum(|flood| flood.admitted as u64).to_string(),
             if told { refusal_rows.to_string() } else { "–".to_owned() },
@@ -192,16 +199,20 @@ pub fn floods(results: &Results) -> String {
         "p50 ms without",
         "with the flood",
         "ratio",
+        "without, twice",
         "p99 ms without",
         "with the flood",
         "ratio",
+        "without, twice",
         "refused",
         "admitted of the flood",
         "rows for refusals",
     ];
     format!(
         "### A flood\n\nTwenty honest users, each below a limit of {} a minute, with and without one who \
-         asks for twenty times that and has used up the minute. Counts are sums over the rounds.\n\n{}",
+         asks for twenty times that and has used up the minute. They ask at random moments, the same in \
+         each phase: without the flood, once more without it, and with it, in a random order. Counts \
+         are sums over the rounds.\n\n{}",
         crate::loads::flood::LIMIT,
         table(&head, &rows)
     )
