@@ -8,7 +8,7 @@ use reqwest::Method;
 
 use crate::answer::answer;
 use crate::runner::Test;
-use crate::shared::user;
+use crate::shared::{Pair, user};
 use crate::stripe::{names, send, sending, tier};
 use crate::{shared, tests};
 
@@ -21,12 +21,8 @@ pub fn tests() -> Vec<Test> {
 }
 
 async fn an_event_is_kept_through_a_kill() {
-    let pair = shared::pair(shared::selling(Options::new()).fault_injection()).await;
+    let (pair, ada, event) = about_to_subscribe().await;
     let gateway = &pair.gateway;
-    let ada = user("ada");
-    let (customer, subscription) = names();
-    let event = Event::subscription(&subscription, "created", "active").of(&customer);
-    let event = event.for_user(&ada);
     // It is written, and its user hears of it in eight seconds.
     let lost = sending(gateway, &event).header("x-fault", "slow-customer").send();
     let kill = async {
@@ -45,12 +41,8 @@ async fn an_event_is_kept_through_a_kill() {
 }
 
 async fn an_event_whose_user_is_out_of_reach_arrives_later() {
-    let pair = shared::pair(shared::selling(Options::new()).fault_injection()).await;
+    let (pair, ada, event) = about_to_subscribe().await;
     let gateway = &pair.gateway;
-    let ada = user("ada");
-    let (customer, subscription) = names();
-    let event = Event::subscription(&subscription, "created", "active").of(&customer);
-    let event = event.for_user(&ada);
     let failed = answer(sending(gateway, &event).header("x-fault", "panic-customer")).await;
     failed.refuses(500, "internal_error");
     // Nobody sends it again.
@@ -73,6 +65,16 @@ async fn who_cant_be_told_keeps_nobody_else_from_it() {
     }
     assert_eq!(tier(gateway, &bob).await, "tier1");
     drop(lock);
+}
+
+/// A gateway that sells and meets faults, a user, and the event that this user has begun to pay.
+async fn about_to_subscribe() -> (Pair, String, Event) {
+    let pair = shared::pair(shared::selling(Options::new()).fault_injection()).await;
+    let ada = user("ada");
+    let (customer, subscription) = names();
+    let event = Event::subscription(&subscription, "created", "active").of(&customer);
+    let event = event.for_user(&ada);
+    (pair, ada, event)
 }
 
 /// Waits until a user has a tier.
