@@ -66,7 +66,7 @@ export default [
   },
   {
     files: ["src/boundary.js"],
-    languageOptions: options(names("Promise ReadableStream Response clearTimeout setTimeout")),
+    languageOptions: options(names("Promise ReadableStream Response clearTimeout scheduler setTimeout")),
     rules: RULES,
   },
   {

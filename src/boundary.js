@@ -1,5 +1,5 @@
 // What is done on the runtime's side of the boundary, because each crossing costs more than the work:
-// src/headers.rs and src/upstream/relay.rs say what for.
+// src/headers.rs, src/refusals.rs and src/upstream/relay.rs say what for.
 
 /** The headers as one text: a line for a name, a line for its value. */
 export function flatten(headers) {
@@ -94,4 +94,33 @@ export function relayed(body, passage, pingAfter) {
     },
     { highWaterMark: 0 },
   );
+}
+
+// All headers that a refusal of the same user may depend on, or the row that counts it.
+const MARKS = [
+  "authorization",
+  "x-gateway-key",
+  "x-user-id",
+  "x-project-id",
+  "x-conversation-id",
+  "origin",
+  "upgrade",
+  "cf-connecting-ip",
+];
+
+/** What tells requests apart that may be refused differently, as one text. */
+export function marks({ method, url, headers }) {
+  let text = `${method} ${url}`;
+  for (const name of MARKS) text += `\n${headers.get(name) ?? ""}`;
+  return text;
+}
+
+/** The answer to a refusal that waits `time` ms for others, and until it is counted with them. */
+export async function held(refusal, time) {
+  await scheduler.wait(time);
+  refusal.tell();
+  for (let glance = 10; refusal.is_waiting(); glance = Math.min(2 * glance, time)) {
+    await scheduler.wait(glance);
+  }
+  return refusal.answer();
 }

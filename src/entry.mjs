@@ -16,7 +16,11 @@ const ofAgents = /^https?:\/\/[^/]+\/(?:v1|u|health)(?:[/?#]|$)/;
 
 class Gateway extends WorkerEntrypoint {
   async fetch(request) {
-    const module = ofAgents.test(request.url) ? gateway : await office();
+    const isOfAgents = ofAgents.test(request.url);
+    // Who floods is refused here, at a third less than what it costs below (decision 14).
+    const refusal = isOfAgents && gateway.Held.repeated(request, this.env, this.ctx);
+    if (refusal) return refusal;
+    const module = isOfAgents ? gateway : await office();
     return module.default.prototype.fetch.call(this, request);
   }
   async scheduled(event) {

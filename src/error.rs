@@ -1,12 +1,15 @@
 //! Everything that can go wrong for a caller: one enum, its status and its OpenAI-shaped JSON.
 
+mod refused;
+
 use domain::identifiers::{InvalidUserId, UserId};
 use domain::identity::IdentityError;
 use domain::month::Month;
 use domain::page::InvalidCursor;
 use domain::roster::RosterError;
-use domain::session::messages::Reason;
 use serde::Serialize;
+
+pub use self::refused::Terms;
 
 /// What a caller hears who needs a gateway key and shows none.
 pub const GATEWAY_KEY_MISSING: &str = "Your gateway key is missing. Send it as `Authorization: \
@@ -75,8 +78,8 @@ pub enum Error {
     )]
     NoAgentOfOwn,
     #[error(
-        "Another request of yours is in progress and uses another API key. Wait until it has ended, or \
-         use the same key for both."
+        "Another request of yours, which is in progress or has just ended, uses another API key. Use the \
+         same key for both, or try again ten seconds after its end."
     )]
     AnotherKeyInUse,
     #[error(
@@ -208,6 +211,19 @@ pub enum Error {
     #[error("The agent took too long to begin its answer. Try again with a smaller task.")]
     UpstreamTimeout,
     #[error(
+        "The model's provider can't be reached right now. Try again in a minute, or tell the operator."
+    )]
+    ProviderUnreachable,
+    #[error(
+        "The model's provider took too long to begin its answer. Try again with a smaller task."
+    )]
+    ProviderTimeout,
+    #[error(
+        "The address of the model's provider leads elsewhere. Tell the operator to check \
+         BYOK_PROVIDER_URL and CODEX_PROVIDER_URL."
+    )]
+    ProviderRedirect,
+    #[error(
         "The agent is busy with others, and yours was not begun. Try again in {} seconds; nothing is \
          lost.", whole_seconds(*retry_after_ms)
     )]
@@ -290,12 +306,14 @@ impl Error {
             Self::UpstreamUnreachable
             | Self::UpstreamInterrupted
             | Self::UpstreamRedirect
+            | Self::ProviderUnreachable
+            | Self::ProviderRedirect
             | Self::TokenEndpointUnavailable => 502,
             Self::NotConfigured(_)
             | Self::AccessUnavailable
             | Self::DatabaseUnavailable
             | Self::UpstreamBusy { .. } => 503,
-            Self::UpstreamTimeout => 504,
+            Self::UpstreamTimeout | Self::ProviderTimeout => 504,
         }
     }
 
@@ -348,10 +366,10 @@ impl Error {
             Self::TooManyAttempts { .. } | Self::SignInTooSoon { .. } => "too_many_attempts",
             Self::ConcurrencyLimitExceeded { .. } => "concurrency_limit_exceeded",
             Self::Internal | Self::RosterUnfinished => "internal_error",
-            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamUnreachable | Self::ProviderUnreachable => "upstream_unreachable",
             Self::UpstreamInterrupted => "upstream_interrupted",
-            Self::UpstreamRedirect => "upstream_redirect",
-            Self::UpstreamTimeout => "upstream_timeout",
+            Self::UpstreamRedirect | Self::ProviderRedirect => "upstream_redirect",
+            Self::UpstreamTimeout | Self::ProviderTimeout => "upstream_timeout",
             Self::UpstreamBusy { .. } => "upstream_busy",
             Self::AccessUnavailable => "access_unavailable",
             Self::DatabaseUnavailable => "database_unavailable",
@@ -398,54 +416,21 @@ impl Error {
         }
     }
 
+    /// The same, said of a model's provider instead of the agent.
+    #[must_use]
+    pub fn of_the_provider(self) -> Self {
+        match self {
+            Self::UpstreamUnreachable => Self::ProviderUnreachable,
+            Self::UpstreamTimeout => Self::ProviderTimeout,
+            Self::UpstreamRedirect => Self::ProviderRedirect,
+            other => other,
+        }
+    }
+
     /// There is nothing to send requests to.
     pub fn no_upstream() -> Self {
         Self::NotConfigured("OPENCLAW_URL is missing".to_owned())
     }
-
-    /// The error of a refusal, with the numbers of the limit that it met.
-    pub fn refused(reason: &Reason, terms: Terms) -> Self {
-        let Terms { per_minute, in_flight, offer } = terms;
-        match reason {
-            Reason::InvalidKey => Self::InvalidKey,
-            Reason::MissingKey => Self::MissingKey(GATEWAY_KEY_MISSING),
-            Reason::UserIdBound => Self::UserIdBound,
-            Reason::Blocked => Self::UserBlocked,
-            Reason::ProjectLimitExceeded { projects } => {
-                Self::ProjectLimitExceeded { projects: projects.join(", "), offer }
-            }
-            &Reason::MonthlyQuotaExceeded { used, limit, resets } => {
-                Self::MonthlyQuotaExceeded { used, limit, resets, offer }
-            }
-            Reason::PaymentRequired => Self::PaymentRequired { offer },
-            Reason::NoCodexSession => Self::NoCodexSession,
-            Reason::CodexSessionExpired => Self::CodexSessionExpired,
-            Reason::PreviousResponseNotFound => Self::PreviousResponseNotFound,
-            Reason::PreviousResponseElsewhere => Self::PreviousResponseElsewhere,
-            Reason::NoUpstream { is_own: true } => Self::NotConfigured(
-                "the node that was chosen for you isn't in UPSTREAMS any more".to_owned(),
-            ),
-            Reason::NoUpstream { is_own: false } => Self::no_upstream(),
-            &Reason::RateLimited { retry_after_ms } => Self::RateLimitExceeded {
-                limit: per_minute,
-                seconds: whole_seconds(retry_after_ms),
-                retry_after_ms,
-            },
-            Reason::TooManyInFlight => Self::ConcurrencyLimitExceeded { limit: in_flight },
-            Reason::AnotherKeyInUse => Self::AnotherKeyInUse,
-        }
-    }
-}
-
-/// What a refusal's message says besides its reason.
-#[derive(Default)]
-pub struct Terms {
-    /// `REQUESTS_PER_MINUTE`.
-    pub per_minute: u32,
-    /// `MAX_IN_FLIGHT`.
-    pub in_flight: u32,
-    /// What the caller can do where a tier is missing, as a sentence.
-    pub offer: Option<String>,
 }
 
 /// Rounded up.

@@ -29,6 +29,7 @@ mod log;
 mod objects;
 #[cfg(feature = "office")]
 mod probe;
+#[cfg(feature = "gateway")]
 mod refusals;
 mod reply;
 mod routes;

@@ -1,8 +1,8 @@
 //! Cross-origin requests, for the origins that the operator lists in `CORS_ORIGINS`.
 
 use crate::context::Context;
+use crate::headers::HeaderList;
 use crate::incoming::Incoming;
-use crate::reply::Reply;
 
 /// Whether the request comes from a listed origin.
 pub fn is_allowed(incoming: &Incoming, context: &Context) -> bool {
@@ -14,18 +14,18 @@ pub fn is_allowed(incoming: &Incoming, context: &Context) -> bool {
 }
 
 /// Tells the browser that a listed origin may read the answer.
-pub fn decorate(incoming: &Incoming, context: &Context, reply: &mut Reply) {
+pub fn decorate(incoming: &Incoming, context: &Context, headers: &mut HeaderList) {
     let Some(origin) = incoming.header("origin") else { return };
     if !is_allowed(incoming, context) {
         return;
     }
-    reply.set("access-control-allow-origin", origin);
-    reply.set("vary", "Origin");
-    reply.set("access-control-expose-headers", "*");
+    headers.set("access-control-allow-origin", origin);
+    headers.set("vary", "Origin");
+    headers.set("access-control-expose-headers", "*");
     if incoming.method == "OPTIONS" {
-        reply.set("access-control-allow-methods", &super::ANY.join(", "));
+        headers.set("access-control-allow-methods", &super::ANY.join(", "));
         let asked = incoming.header("access-control-request-headers").unwrap_or_default();
-        reply.set("access-control-allow-headers", asked);
-        reply.set("access-control-max-age", "600");
+        headers.set("access-control-allow-headers", asked);
+        headers.set("access-control-max-age", "600");
     }
 }

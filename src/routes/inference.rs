@@ -30,6 +30,7 @@ use crate::context::Context;
 use crate::error::{Error, GATEWAY_KEY_MISSING, Terms};
 use crate::incoming::Incoming;
 use crate::objects::call;
+use crate::refusals::Known;
 use crate::reply::Reply;
 use crate::routes::caller;
 use crate::settlement::{Settlement, failed};
@@ -185,18 +186,19 @@ async fn refuse(
     context: &Context,
 ) -> Result<Reply, Error> {
     let offer = upgrade::offer(asked.incoming, settings, &asked.caller.user_id, &refusal);
-    let error = Error::refused(&refusal.reason, terms(settings, offer));
+    let terms = terms(settings, offer);
+    let error = Error::refused(&refusal.reason, terms.clone());
     let row = Entry { outcome: failed(&error), ..row };
     if refusal.is_uncounted {
+        let (caller, project) = (asked.caller.clone(), asked.project.clone());
+        let dress = super::dress(asked.incoming, context);
+        let known = Known { caller, project, row: row.clone(), terms, dress };
+        refusals::know(&asked.incoming.request, known);
         refusals::count(context, row).await?;
     } else {
         log::event("request", &row);
     }
-    let mut reply = reply::error(&error);
-    if let Some(standing) = refusal.standing {
-        stand(&mut reply, standing);
-    }
-    Ok(reply)
+    Ok(refusals::answer(&refusal, &error))
 }
 
 /// Tells the caller where it stands.

@@ -22,6 +22,7 @@ use web_sys::{Request, Response};
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::headers::HeaderList;
 use crate::incoming::Incoming;
 use crate::reply::Reply;
 #[cfg(feature = "office")]
@@ -127,11 +128,20 @@ pub async fn answer(request: Request, env: worker::Env, events: worker::Context)
         }
     };
     reply.set("x-request-id", &incoming.request_id);
-    // What an upstream sends is never a page of this origin.
-    reply.set("x-content-type-options", "nosniff");
-    reply.set("content-security-policy", policy(&incoming.path));
-    cors::decorate(&incoming, &context, &mut reply);
+    for (name, value) in dress(&incoming, &context).iter() {
+        reply.set(name, value);
+    }
     reply.into_response()
+}
+
+/// What every answer to a request says besides.
+fn dress(incoming: &Incoming, context: &Context) -> HeaderList {
+    let mut headers = HeaderList::default();
+    // What an upstream sends is never a page of this origin.
+    headers.set("x-content-type-options", "nosniff");
+    headers.set("content-security-policy", policy(&incoming.path));
+    cors::decorate(incoming, context, &mut headers);
+    headers
 }
 
 #[cfg(feature = "office")]

@@ -24,7 +24,7 @@ pub const REFUSED: &[&str] = &["Admit"];
 
 /// The messages for 121 of a user who floods, on a machine that isn't slow: the first is asked for and
 /// remembered, and all are counted together, four times a second.
-pub const FLOOD: usize = 12;
+pub const FLOOD: usize = 6;
 
 /// All messages to a user's object for the first request under a name that nobody has.
 pub const WHOLE_FIRST: &[&str] = &["Admit", "Admit", "Bind", "Settle"];

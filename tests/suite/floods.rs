@@ -1,6 +1,7 @@
 //! One user who is refused again and again: the object is hardly asked, nothing is lost of the count,
 //! and nobody else's answer changes.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use futures::future::join_all;
@@ -22,6 +23,9 @@ pub fn tests() -> Vec<Test> {
     ]
 }
 
+/// The page of somebody who may read answers.
+const ORIGIN: &str = "https://app.example";
+
 /// More than the refusals of a minute that have rows of their own.
 const MANY: usize = 120;
 
@@ -29,6 +33,7 @@ const MANY: usize = 120;
 /// than there are rows for.
 async fn flooded(user: &str) -> (shared::Pair, String) {
     let options = Options::new().var("USER_BINDING", "key").var("REQUESTS_PER_MINUTE", "1");
+    let options = options.var("CORS_ORIGINS", ORIGIN);
     let pair = shared::pair(options.fault_injection()).await;
     let key = pair.gateway.mint_key(user).await.key;
     early_in_a_minute().await;
@@ -44,11 +49,14 @@ async fn asks(gateway: &Gateway, key: &str) -> Answer {
 }
 
 async fn flood(gateway: &Gateway, key: &str, requests: usize) {
+    let mut ids = BTreeSet::new();
     for refused in join_all((0..requests).map(|_| asks(gateway, key))).await {
         refused.refuses(429, "rate_limit_exceeded");
         assert_eq!(refused.header("x-ratelimit-remaining-requests"), "0");
         let wait: u64 = refused.header("retry-after-ms").parse().unwrap();
         assert!((1..=60_000).contains(&wait), "{wait}");
+        assert_eq!(refused.header("content-security-policy"), "sandbox");
+        assert!(ids.insert(refused.request_id().to_owned()), "each has a name of its own");
     }
 }
 
@@ -82,7 +90,22 @@ async fn a_flood_is_refused_without_asking_and_is_counted() {
     let another = gateway.mint_key("ada").await.key;
     flood(gateway, &another, 1).await;
     asks(gateway, "ogk_ada_0000000000000000000000000000000000000000000").await.is(401);
-    let rows = gateway.ledger().settled("ada", i64::try_from(made + 2).unwrap()).await;
+    flood(gateway, &key, 2).await;
+    let alike = || {
+        let request = gateway.request(Method::GET, "/v1/models").bearer_auth("sk-caller");
+        request.header("x-gateway-key", &key)
+    };
+    answer(alike().header("x-user-id", "bob")).await.refuses(400, "user_id_conflict");
+    answer(alike().header("x-conversation-id", "a b"))
+        .await
+        .refuses(400, "invalid_conversation_id");
+    for _ in 0..2 {
+        let page = answer(alike().header("origin", ORIGIN)).await;
+        page.refuses(429, "rate_limit_exceeded");
+        assert_eq!(page.header("access-control-allow-origin"), ORIGIN);
+    }
+    // Beside what was made before: the one of another key, two again, and the page's two.
+    let rows = gateway.ledger().settled("ada", i64::try_from(made + 6).unwrap()).await;
     let most = 1 + 2 * 100 + 8 * tries;
     assert!(rows.len() <= most, "{} rows for {made} requests", rows.len());
     // What the operator mends holds within a second.
