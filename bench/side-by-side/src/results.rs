@@ -54,7 +54,7 @@ pub struct Measure {
     pub processor: BTreeMap<String, f64>,
     pub upstream_processor: f64,
     pub client_processor: f64,
-    /// The most bytes that its processes held together.
+    /// The most bytes that each of its processes held, together: not all of them at one moment.
     pub highest_memory: u64,
 }
 
@@ -77,7 +77,7 @@ pub struct Flood {
     /// The same once more: what two phases differ by that are alike.
     pub calm_again: Honest,
     pub flooded: Honest,
-    /// Of the user who floods.
+    /// Of the user who floods, with the requests before the flood.
     pub refused: u64,
     pub admitted: usize,
     /// Rows in the log for refusals, where the contender says.

@@ -182,6 +182,9 @@ fn command(options: &Options, seed: u64) -> String {
         words.push(format!("--rounds {} --seconds {}", options.rounds, options.seconds));
     }
     words.push(format!("--state-on {} --seed {seed}", options.state_on.name()));
+    if let Some(folder) = &options.out {
+        words.push(format!("--out {}", folder.display()));
+    }
     words.join(" ")
 }
 

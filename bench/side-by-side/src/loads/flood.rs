@@ -69,7 +69,7 @@ pub async fn measure(site: &Site, contender: Contender, shape: Shape) -> Result<
     let honest_arrivals = arrivals(honest_rate, shape.time, shape.seed);
     let honestly = || by_the_clock(target, &honest, (Kind::Json, HONEST), &honest_arrivals);
     // What is made at a first request is made; and the limit is used up, so that all that follows of
-    // the one user within the minute is refused.
+    // the one user within the minute is to be refused.
     ensure_all_answered(&in_turn(target, &honest, (Kind::Json, 1), Until::Requests(HONEST)).await)?;
     let until = Until::Requests(LIMIT as usize);
     let first = in_turn(target, &loud, (Kind::Json, 8), until).await;

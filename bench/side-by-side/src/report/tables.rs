@@ -89,7 +89,8 @@ pub fn loads(results: &Results) -> String {
         return text;
     }
     let about = "Medians over the rounds. Latencies are what is added to the upstream alone in the same \
-                 round and load. Processor seconds and memory are those of all the contender's processes.";
+                 round and load. Processor seconds are those of all the contender's processes; memory is the most that \
+                 each of them held, added up.";
     format!("### Each load\n\n{about}\n\n{}", text.trim_end().to_owned() + "\n")
 }
 
@@ -151,13 +152,24 @@ pub fn floods_of(results: &Results, contender: Contender) -> Vec<&Flood> {
     results.rounds.iter().filter_map(|round| round.floods.get(&contender)).collect()
 }
 
-/// A figure of a phase of floods by that of the same round's calm one.
-pub fn to_calm(
-    floods: &[&Flood],
-    figure: fn(&Honest) -> u32,
-    phase: fn(&Flood) -> &Honest,
-) -> Option<Spread> {
-    let both = |flood: &&Flood| [phase(flood), &flood.calm].map(|it| f64::from(figure(it))).into();
+/// A figure of the honest users without a flood: the geometric mean of both calm phases, so that it
+/// doesn't matter which came first.
+fn calm(flood: &Flood, figure: fn(&Honest) -> u32) -> f64 {
+    (f64::from(figure(&flood.calm)) * f64::from(figure(&flood.calm_again))).sqrt()
+}
+
+/// A figure with the flood by that without it, round by round.
+pub fn felt(floods: &[&Flood], figure: fn(&Honest) -> u32) -> Option<Spread> {
+    let both = |flood: &&Flood| (f64::from(figure(&flood.flooded)), calm(flood, figure));
+    Spread::of_ratios(floods.iter().map(both))
+}
+
+/// What two phases differ by that are alike: the greater of the calm ones by the smaller.
+pub fn unfelt(floods: &[&Flood], figure: fn(&Honest) -> u32) -> Option<Spread> {
+    let both = |flood: &&Flood| {
+        let [one, other] = [&flood.calm, &flood.calm_again].map(|it| f64::from(figure(it)));
+        (one.max(other), one.min(other))
+    };
     Spread::of_ratios(floods.iter().map(both))
 }
 
@@ -169,23 +181,24 @@ pub fn floods(results: &Results) -> String {
         if floods.is_empty() {
             continue;
         }
-        let of = |figure: fn(&Honest) -> u32, phase: fn(&Flood) -> &Honest| {
-            Spread::of(floods.iter().map(|flood| f64::from(figure(phase(flood)))))
+        let with = |figure: fn(&Honest) -> u32| {
+            Spread::of(floods.iter().map(|flood| f64::from(figure(&flood.flooded))))
         };
-        let ratio = |figure, phase| times(to_calm(&floods, figure, phase));
+        let without =
+            |figure| milliseconds(Spread::of(floods.iter().map(|flood| calm(flood, figure))));
         let sum = |figure: fn(&Flood) -> u64| floods.iter().map(|it| figure(it)).sum::<u64>();
         let told = floods.iter().any(|flood| flood.rows_for_refusals.is_some());
         let refusal_rows = sum(|flood| flood.rows_for_refusals.unwrap_or(0));
         rows.push(vec![
             contender.title().to_owned(),
-            milliseconds(of(|it| it.p50, |flood| &flood.calm)),
-            milliseconds(of(|it| it.p50, |flood| &flood.flooded)),
-            ratio(|it| it.p50, |flood| &flood.flooded),
-            ratio(|it| it.p50, |flood| &flood.calm_again),
-            milliseconds(of(|it| it.p99, |flood| &flood.calm)),
-            milliseconds(of(|it| it.p99, |flood| &flood.flooded)),
-            ratio(|it| it.p99, |flood| &flood.flooded),
-            ratio(|it| it.p99, |flood| &flood.calm_again),
+            without(|it| it.p50),
+            milliseconds(with(|it| it.p50)),
+            times(felt(&floods, |it| it.p50)),
+            times(unfelt(&floods, |it| it.p50)),
+            without(|it| it.p99),
+            milliseconds(with(|it| it.p99)),
+            times(felt(&floods, |it| it.p99)),
+            times(unfelt(&floods, |it| it.p99)),
             sum(|flood| flood.refused).to_string(),
             sum(|flood| flood.admitted as u64).to_string(),
             if told { refusal_rows.to_string() } else { "–".to_owned() },
@@ -199,20 +212,23 @@ pub fn floods(results: &Results) -> String {
         "p50 ms without",
         "with the flood",
         "ratio",
-        "without, twice",
+        "calm by calm",
         "p99 ms without",
         "with the flood",
         "ratio",
-        "without, twice",
+        "calm by calm",
         "refused",
-        "admitted of the flood",
+        "admitted",
         "rows for refusals",
     ];
     format!(
-        "### A flood\n\nTwenty honest users, each below a limit of {} a minute, with and without one who \
-         asks for twenty times that and has used up the minute. They ask at random moments, the same in \
-         each phase: without the flood, once more without it, and with it, in a random order. Counts \
-         are sums over the rounds.\n\n{}",
+        "### A flood\n\nTwenty honest users, each below a limit of {0} a minute, with and without one who \
+         asks for twenty times that and has asked as often as the limit allows just before. They ask at random \
+         moments, the same in each phase: without the flood, once more without it, and with it, in a random \
+         order. `without` is the mean of the two calm phases, `calm by calm` what they differ by: the greater \
+         by the smaller. Counts are sums over the rounds of all that this one asked for; more than {0} admitted \
+         in a round is what a counter lets through that loses some of what comes at once, or begins anew with \
+         the minute.\n\n{1}",
         crate::loads::flood::LIMIT,
         table(&head, &rows)
     )
