@@ -79,7 +79,8 @@ pub fn the_operators_own_settings_stay(site: &Site, before: &Value) {
 /// Somebody pastes another key for our provider, where every agent would take it: at once, for OpenClaw
 /// puts it first.
 pub async fn a_stray_credential_is_never_used(site: &Site) {
-    let stray = "stray-token-of-nobody";
+    // As a handle looks, so that the gateway would tell of it.
+    let stray = &format!("ogr_{}_{}", person(8), "0".repeat(43));
     RUN.note("a stray token", stray);
     let paste = format!(
         "printf '%s\\n' \"$STRAY\" | {} models auth paste-token --agent main \
@@ -98,6 +99,10 @@ pub async fn a_stray_credential_is_never_used(site: &Site) {
     let text = word("stray");
     let refused = site.say(&person(8), 1, &text).await;
     assert_eq!(refused.status, 401, "{refused:?}");
+    let lines = site.gateway.log();
+    let is_stray =
+        |line: &&Value| line["event"] == "return_refused" && line["reason"] == "invalid_handle";
+    assert_eq!(lines.iter().find(is_stray), None, "it was tried");
     assert_eq!(site.shown_for(&text), [site.own_keys[&person(8)].as_str()]);
     site.provider.refuse(|_| None);
 }
@@ -165,4 +170,9 @@ pub async fn who_is_gone_goes_only_where_it_is_meant(site: &Site) {
     let answered = site.say(&gone, 1, "Is anybody there?").await;
     assert_eq!(answered.status, 400, "{answered:?}");
     pays(site, 5, 1, 0).await;
+
+    // Who comes back begins anew, though OpenClaw keeps of that agent that it went.
+    site.roster(1..=PEOPLE);
+    assert_eq!(site.ask("apply").await["minted"], json!([gone]));
+    pays(site, PEOPLE, 1, 0).await;
 }

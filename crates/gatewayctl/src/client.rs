@@ -36,6 +36,7 @@ pub struct Client {
     base: BaseUrl,
     credentials: Credentials,
     is_patient: bool,
+    allow_http: bool,
     output: Output,
 }
 
@@ -85,16 +86,9 @@ impl Client {
     /// Where the token would go over the network for all to read.
     pub fn new(target: Target, output: Output, allow_http: bool) -> Result<Self, Failure> {
         let Target { base, credentials, .. } = target;
-        if !(base.is_tls() || base.is_loopback() || allow_http) {
-            let message = format!(
-                "{} isn't encrypted: anybody on the way could read the token.",
-                base.text()
-            );
-            return Err(Failure::new(Kind::Usage, message)
-                .next("Use https://. If nobody else is on this network, add --allow-http."));
-        }
+        refuse_plain(&base, allow_http)?;
         let agent = config(&base)?.new_agent();
-        Ok(Self { agent, base, credentials, is_patient: true, output })
+        Ok(Self { agent, base, credentials, is_patient: true, allow_http, output })
     }
 
     /// The same, which says at once what goes wrong, however soon it may be well.
@@ -102,6 +96,11 @@ impl Client {
     pub fn impatient(mut self) -> Self {
         self.is_patient = false;
         self
+    }
+
+    /// Whether tokens may go where others could read them.
+    pub fn allows_http(&self) -> bool {
+        self.allow_http
     }
 
     /// Where it asks.
@@ -216,6 +215,20 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// A header's text.
 pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
+}
+
+/// Refuses a URL at which a token would be readable on the way.
+///
+/// # Errors
+/// There, unless that is allowed.
+pub fn refuse_plain(base: &BaseUrl, allow_http: bool) -> Result<(), Failure> {
+    if base.is_tls() || base.is_loopback() || allow_http {
+        return Ok(());
+    }
+    let message =
+        format!("{} isn't encrypted: anybody on the way could read the token.", base.text());
+    Err(Failure::new(Kind::Usage, message)
+        .next("Use https://. If nobody else is on this network, add --allow-http."))
 }
 
 /// How connections to a gateway are made.

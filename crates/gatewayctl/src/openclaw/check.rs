@@ -12,8 +12,8 @@ use domain::identifiers::UserId;
 use domain::secret::Secret;
 use serde::Serialize;
 use serde_json::{Value, json};
-use ureq::Agent;
 use ureq::http::Request;
+use ureq::{Agent, Timeout};
 
 use super::settings::agent;
 use crate::base_url::BaseUrl;
@@ -72,8 +72,9 @@ impl House {
     /// The OpenClaw at a URL.
     ///
     /// # Errors
-    /// Where this machine can't make connections.
-    pub fn new(base: BaseUrl, token: Secret<String>) -> Result<Self, Failure> {
+    /// Where the token would be readable on the way, or this machine can't make connections.
+    pub fn new(base: BaseUrl, token: Secret<String>, allow_http: bool) -> Result<Self, Failure> {
+        client::refuse_plain(&base, allow_http)?;
         let agent = client::config(&base)?.new_agent();
         Ok(Self { agent, base, token })
     }
@@ -120,7 +121,14 @@ impl House {
             .header("content-type", "application/json")
             .body(body.to_string());
         let sent = request.map_err(ureq::Error::from).and_then(|request| self.agent.run(request));
-        let mut answer = sent.map_err(|error| self.absent(&error))?;
+        let mut answer = match sent {
+            // It is there, and busy: that says nothing of the others.
+            Err(ureq::Error::Timeout(which)) if which != Timeout::Connect => {
+                let verdict = Verdict::Unclear("It took too long.".to_owned());
+                return Ok(Finding { user_id: user_id.clone(), verdict });
+            }
+            sent => sent.map_err(|error| self.absent(&error))?,
+        };
         let status = answer.status().as_u16();
         let mut text = String::new();
         // What can't be read says nothing; the status does.

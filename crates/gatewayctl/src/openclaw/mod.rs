@@ -20,11 +20,11 @@ use ureq::http::Method;
 
 use self::check::House;
 use self::handles::Handles;
-use self::program::Program;
+use self::program::{Profiles, Program};
 use self::settings::Wanted;
 use crate::arguments::{OpenClaw, People};
 use crate::base_url::BaseUrl;
-use crate::client::{Client, Question};
+use crate::client::{Client, Question, refuse_plain};
 use crate::commands::confirm;
 use crate::failure::{Failure, Kind};
 use crate::output::{Output, Progress, Tone, cell, print_json, toned};
@@ -59,6 +59,10 @@ struct Steps {
     removed: Vec<String>,
     /// Whether others could read the handles.
     is_closed: bool,
+    /// Why no OpenClaw that runs has read handles anew; none where one has, or nothing was done.
+    unread: Option<String>,
+    /// What is left of agents that went.
+    left: Vec<String>,
 }
 
 /// Does what is asked with the OpenClaw on this machine.
@@ -81,7 +85,11 @@ pub fn run(client: &Client, command: OpenClaw, output: Output) -> Result<(), Fai
 impl<'a> Site<'a> {
     fn find(client: &'a Client, options: &'a People, output: Output) -> Result<Self, Failure> {
         let base = match &options.address {
-            Some(address) => BaseUrl::parse(address)?,
+            Some(address) => {
+                let base = BaseUrl::parse(address)?;
+                refuse_plain(&base, client.allows_http())?;
+                base
+            }
             None => client.base().clone(),
         };
         let people = people::read_roster(client, &options.roster)?;
@@ -137,7 +145,7 @@ impl<'a> Site<'a> {
             profiles.extend(known);
         }
         let removed = if self.options.prune { self.gone() } else { Vec::new() };
-        Ok(Steps { patch, minted, profiles, removed, is_closed: false })
+        Ok(Steps { patch, minted, profiles, removed, ..Steps::default() })
     }
 
     fn has_agent(&self, agent: &str) -> bool {
@@ -183,25 +191,40 @@ impl<'a> Site<'a> {
         if !patch.is_null() {
             self.program.patch(&patch)?;
         }
-        let profiles = self.program.give_profiles(&self.agents()?, false)?;
+        let profiles = self.give_profiles()?;
         let mut progress = Progress::new(self.output, "agents removed", removed.len());
+        let mut left = Vec::new();
         for agent in &removed {
             // Void first: whatever breaks off, the handle opens nothing any more.
             void(self.client, agent)?;
-            self.program.remove(agent)?;
+            left.extend(self.program.remove(agent)?);
             // As long as an agent points at it, OpenClaw wants it in the file.
             self.handles.forget(agent)?;
             progress.advance();
         }
         drop(progress);
-        if let Err(failure) = self.program.reload() {
-            self.output.note(&format!(
-                "No OpenClaw that runs could be told: {} It will read all of this when it starts.",
-                failure.message
-            ));
+        let unread = self.program.reload().err().map(|failure| failure.message);
+        let steps = Steps { patch, minted, profiles, removed, is_closed, unread, left };
+        self.report(&steps, ["Written:", "Nothing had to change."])?;
+        steps.judge(rotate, self.output)
+    }
+
+    /// Gives agents their profiles. Of one that went before OpenClaw keeps that it did, and lets nothing be
+    /// written of it until it has been added in OpenClaw's own way.
+    fn give_profiles(&mut self) -> Result<Profiles, Failure> {
+        let agents = self.agents()?;
+        for _ in &agents {
+            let given = self.program.give_profiles(&agents, false);
+            let Some(agent) = given.as_ref().err().and_then(program::deleted) else { return given };
+            let Some(agent) = agents.iter().find(|known| *known == agent) else { return given };
+            let workspace = self.file.with_file_name(format!("workspace-{agent}"));
+            // It adds none that is there.
+            self.program.patch(&json!({ "agents": { "entries": { agent: null } } }))?;
+            self.program.add(agent, &workspace)?;
+            self.settings = read_settings(&self.file)?;
+            self.program.patch(&self.missing()?)?;
         }
-        let steps = Steps { patch, minted, profiles, removed, is_closed };
-        self.report(&steps, ["Written:", "Nothing had to change."])
+        self.program.give_profiles(&agents, false)
     }
 
     /// Has the gateway mint handles for those who have none here, or for everybody.
@@ -211,6 +234,8 @@ impl<'a> Site<'a> {
         let wanting: Vec<UserId> = wanting.cloned().collect();
         let mut progress = Progress::new(self.output, "handles minted", wanting.len());
         for user_id in &wanting {
+            // Whatever breaks off here, the next run sees that this one has none that is good.
+            self.handles.forget(&settings::agent(user_id)?)?;
             let handle = mint(self.client, user_id)?;
             self.handles.keep(user_id, handle)?;
             progress.advance();
@@ -236,6 +261,8 @@ impl<'a> Site<'a> {
                 "minted": minted,
                 "profiles": profiles,
                 "removed": removed,
+                "left": steps.left,
+                "unread": steps.unread,
             }));
         }
         let [head, nothing] = told;
@@ -266,9 +293,10 @@ impl<'a> Site<'a> {
         if !lacking.is_empty() {
             let message =
                 format!("OpenClaw's settings aren't as they are to be: {}.", lacking.join(", "));
-            return Err(Failure::new(Kind::Failed, message).next("Run `apply` first."));
+            return Err(Failure::new(Kind::Failed, message)
+                .next("Run `apply` first, with the same --for and --keep-tools as ever."));
         }
-        let house = House::new(self.address(at)?, self.token()?)?;
+        let house = House::new(self.address(at)?, self.token()?, self.client.allows_http())?;
         let mut progress = Progress::new(self.output, "agents asked", self.people.len());
         let findings = house.check(&self.people, &mut || progress.advance());
         drop(progress);
@@ -307,6 +335,34 @@ impl<'a> Site<'a> {
             Failure::new(Kind::Usage, "OpenClaw's own token is neither in its settings nor here.")
                 .next("Set OPENCLAW_GATEWAY_TOKEN to the one that OpenClaw was started with.")
         })
+    }
+}
+
+impl Steps {
+    /// Says what is left to be done.
+    ///
+    /// # Errors
+    /// Where it can't wait: handles that are void, in an OpenClaw that may run, and what somebody left
+    /// behind who is gone.
+    fn judge(&self, rotate: bool, output: Output) -> Result<(), Failure> {
+        if !self.left.is_empty() {
+            let message =
+                format!("Agents are gone, but not all of theirs: {}", self.left.join(" "));
+            return Err(Failure::new(Kind::Failed, message).next(
+                "Remove it by hand. Where OpenClaw couldn't empty its own store, `openclaw agents delete` \
+                 with the agent's name tries again.",
+            ));
+        }
+        let Some(why) = &self.unread else { return Ok(()) };
+        let told = format!("No OpenClaw that runs could be told: {why}");
+        if !rotate {
+            output.note(&format!("{told} It will read all of this when it starts."));
+            return Ok(());
+        }
+        Err(Failure::new(Kind::Failed, told).next(
+            "The handles of before are void. If OpenClaw runs, restart it, or run `openclaw secrets reload` with \
+             its token in OPENCLAW_GATEWAY_TOKEN. If it doesn't, all is well: it reads them when it starts.",
+        ))
     }
 }
 

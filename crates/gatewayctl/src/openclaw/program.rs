@@ -87,12 +87,33 @@ impl Program<'_> {
         self.run(&["secrets", "reload", "--json"], None).map(drop)
     }
 
-    /// Removes an agent; its conversations and its workspace go to the trash.
+    /// Removes an agent; its conversations and its workspace go to the trash. What OpenClaw says is left of
+    /// it, in sentences: it takes an agent for gone all the same.
     ///
     /// # Errors
     /// Where it refuses.
-    pub fn remove(&self, agent: &str) -> Result<(), Failure> {
-        self.run(&["agents", "delete", agent, "--force", "--json"], None).map(drop)
+    pub fn remove(&self, agent: &str) -> Result<Vec<String>, Failure> {
+        let said = self.run(&["agents", "delete", agent, "--force", "--json"], None)?;
+        let failed = said.pointer("/failed").and_then(Value::as_array).into_iter().flatten();
+        let mut left: Vec<String> = failed
+            .filter_map(|failed| failed.pointer("/path").and_then(Value::as_str))
+            .map(|path| format!("{path} isn't in the trash."))
+            .collect();
+        if said.pointer("/purgeFailed") == Some(&Value::Bool(true)) {
+            left.push(format!("Conversations of {agent} are still in OpenClaw's store."));
+        }
+        Ok(left)
+    }
+
+    /// Adds an agent whose conversations are to be new.
+    ///
+    /// # Errors
+    /// Where it refuses.
+    pub fn add(&self, agent: &str, workspace: &Path) -> Result<(), Failure> {
+        let workspace = workspace.to_string_lossy();
+        let words =
+            ["agents", "add", agent, "--non-interactive", "--json", "--workspace", &workspace];
+        self.run(&words, None).map(drop)
     }
 
     /// Runs it, and reads the JSON that it prints.
@@ -155,6 +176,12 @@ impl Program<'_> {
         Failure::new(kind, format!("{} can't be run: {error}.", self.0.display()))
             .next("Run this on OpenClaw's own machine, as OpenClaw's own user, or name its command with --openclaw.")
     }
+}
+
+/// The agent of which a failure says that it was deleted (`agent-deletion-journal` of 2026.9.6).
+pub fn deleted(failure: &Failure) -> Option<&str> {
+    let (_, rest) = failure.message.split_once("unavailable while agent ")?;
+    rest.split_once(" is deleted").map(|(agent, _)| agent)
 }
 
 /// What `openclaw secrets apply` is told: each agent's profile is a token, and where it is.

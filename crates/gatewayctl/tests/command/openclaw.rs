@@ -19,7 +19,9 @@ case "$*" in
 *"$FAILS"*) echo "first line" >&2; echo "It is broken." >&2; exit 1 ;;
 "config file --json") echo "{\"path\": \"$PWD/openclaw.json\"}" ;;
 "config patch --stdin") cat > patch ;;
-"secrets apply"*) echo '{"changed": false, "changedFiles": []}' ;;
+"secrets apply"*) [ -e tombstone ] && [ ! -e added ] && { echo "OpenClaw agent database is unavailable while agent $(cat tombstone) is deleted." >&2; exit 1; }; echo '{"changed": false, "changedFiles": []}' ;;
+"agents add"*) touch added; echo '{}' ;;
+"agents delete"*) cat deleted ;;
 *) echo '{}' ;;
 esac
 "#;
@@ -135,6 +137,68 @@ fn what_openclaw_refuses_is_told_in_its_words() {
     // Where none runs, all is done but that.
     let ctl = openclaw(&server, &["apply", "--model", "m"], TWO).env("FAILS", "secrets reload");
     ctl.run().is(0).says("No OpenClaw that runs could be told");
+    // But handles that are void can't wait.
+    let rotate = ["apply", "--model", "m", "--rotate", "--yes"];
+    let ctl = openclaw(&server, &rotate, TWO).env("FAILS", "secrets reload");
+    ctl.run().is(1).says("The handles of before are void.");
+}
+
+#[test]
+fn who_broke_off_while_handles_were_minted_anew_has_none() {
+    let server = Server::start(|head| match gateway(head) {
+        minted if head.contains("/ada/") => minted,
+        _ => refusing(head),
+    });
+    let ctl = openclaw(&server, &["apply", "--model", "m", "--rotate", "--yes"], TWO);
+    let handles = ctl.home().join("organized-gateway-handles.json");
+    std::fs::write(&handles, r#"{"ada":"ogr_ada_old","bob":"ogr_bob_old"}"#).unwrap();
+    let ended = ctl.run().is(4);
+    let handles = ended.home.path().join("organized-gateway-handles.json");
+    let kept = std::fs::read_to_string(handles).unwrap();
+    assert!(kept.contains("ogr_ada_of-the-tests") && !kept.contains("bob"), "{kept}");
+}
+
+/// One agent of somebody who is gone, and what OpenClaw says of its end.
+fn pruned(said: &str) -> Ended {
+    let server = Server::start(gateway);
+    let ctl = openclaw(&server, &["apply", "--model", "m", "--prune", "--yes"], TWO);
+    let eve = r#"{"agents":{"entries":{"u-eve":{"model":{"primary":"organized-gateway/m"}}}}}"#;
+    std::fs::write(ctl.home().join("openclaw.json"), eve).unwrap();
+    std::fs::write(ctl.home().join("deleted"), said).unwrap();
+    ctl.run()
+}
+
+#[test]
+fn what_openclaw_left_of_somebody_who_is_gone_is_told() {
+    pruned("{}").is(0);
+    let trash = r#"{"failed":[{"path":"/x/u-eve","reason":"busy"}]}"#;
+    pruned(trash).is(1).says("/x/u-eve isn't in the trash.");
+    pruned(r#"{"failed":[],"purgeFailed":true}"#).is(1).says("Conversations of u-eve are still");
+}
+
+#[test]
+fn an_agent_that_went_once_is_added_in_openclaws_own_way() {
+    let server = Server::start(gateway);
+    let ctl = openclaw(&server, &["apply", "--model", "m"], TWO);
+    std::fs::write(ctl.home().join("tombstone"), "u-bob").unwrap();
+    let ended = ctl.run().is(0);
+    let asked = [
+        "config patch",
+        "secrets apply",
+        "config patch",
+        "agents add u-bob",
+        "config patch",
+        "secrets apply",
+        "secrets reload",
+    ];
+    assert_eq!(changes(ended.home.path()), asked);
+}
+
+#[test]
+fn handles_aren_t_sent_in_the_clear() {
+    let server = Server::start(gateway);
+    let plan = ["plan", "--model", "m", "--for", "http://192.0.2.1:1"];
+    openclaw(&server, &plan, TWO).run().is(2).says("isn't encrypted");
 }
 
 #[test]
@@ -162,5 +226,5 @@ fn a_gateway_that_mints_nothing_leaves_openclaw_as_it_is() {
 #[test]
 fn who_verifies_is_told_what_is_missing() {
     let server = Server::start(gateway);
-    openclaw(&server, &["verify", "--model", "m"], TWO).run().is(1).says("Run `apply` first.");
+    openclaw(&server, &["verify", "--model", "m"], TWO).run().is(1).says("Run `apply` first, with");
 }
