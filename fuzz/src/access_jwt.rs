@@ -4,6 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::access_jwt::{AccessSettings, Assertion, signing_keys};
+use domain::codex_account::account_id;
 use serde_json::Value;
 
 const ISSUER: &str = "https://team.cloudflareaccess.com";
@@ -17,6 +18,11 @@ pub fn hold(input: &[u8]) {
     check(header, now);
     let parts = [header, claims, "signature"].map(|part| URL_SAFE_NO_PAD.encode(part));
     check(&parts.join("."), now);
+    // A Codex token is one too, of another issuer, and what is found in it becomes a header.
+    for token in [header, &parts.join(".")] {
+        let account = account_id(token).unwrap_or_else(|| "none".to_owned());
+        assert!(!account.is_empty() && account.bytes().all(|byte| byte.is_ascii_graphic()));
+    }
 }
 
 fn check(text: &str, now: i64) {

@@ -1,8 +1,9 @@
-//! A gateway key of any text, and one of any random bytes: what is read is what was written, no key
-//! passes for a USER_ID, and one that was altered is another key or none.
+//! A gateway key or handle of any text, and one of any random bytes: what is read is what was written, none
+//! passes for a USER_ID or for the other, and one that was altered is another or none.
 
 use domain::fingerprint::Fingerprint;
 use domain::gateway_key::{contains_key, looks_like_key, mint, parse};
+use domain::handle;
 use domain::identifiers::UserId;
 
 pub fn hold(input: &[u8]) {
@@ -16,6 +17,12 @@ pub fn hold(input: &[u8]) {
         assert!(key.hash == Fingerprint::of(secret));
         check_alterations(text, (*at, *by));
     }
+    if let Some(shown) = handle::parse(text) {
+        assert!(parse(text).is_none() && text.is_ascii());
+        let (begin, secret) = text.split_at(text.len() - 43);
+        assert!(begin.eq_ignore_ascii_case(&format!("ogr_{}_", shown.user_id)));
+        assert!(shown.hash == Fingerprint::of(secret));
+    }
     if looks_like_key(text) {
         assert!(UserId::parse(text).is_err());
     }
@@ -26,6 +33,9 @@ pub fn hold(input: &[u8]) {
     let read = parse(key.expose()).expect("what is written can be read");
     assert!(read.user_id == user_id && read.hash == hash);
     check_alterations(key.expose(), (*at, *by));
+    let (shown, hash) = handle::mint(&user_id, random);
+    let read = handle::parse(shown.expose()).expect("what is written can be read");
+    assert!(read.user_id == user_id && read.hash == hash && parse(shown.expose()).is_none());
 }
 
 fn check_alterations(text: &str, (at, by): (u8, u8)) {

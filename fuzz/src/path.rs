@@ -3,6 +3,7 @@
 
 use domain::identifiers::UserId;
 use domain::path::{check_plain, gateway_path, raw_path};
+use domain::upstream_policy::provider_path;
 use url::Url;
 
 /// What stands for `%XX`, in text that is plain.
@@ -44,6 +45,11 @@ pub fn hold(input: &[u8]) {
     let is_dots = |segment: &[u8]| matches!(segment, b"." | b"..");
     assert!(!decoded(path).split(|byte| *byte == b'/').any(is_dots));
 
+    for (method, is_codex) in [("POST", false), ("POST", true), ("GET", false), ("DELETE", true)] {
+        if let Some(call) = provider_path(method, path, is_codex) {
+            assert!(path.starts_with("/return/v1/") && path.ends_with(call) && call.len() < 20);
+        }
+    }
     let Some(read) = gateway_path(path) else { return };
     assert!(read.upstream == "/v1" || read.upstream.starts_with("/v1/"));
     assert!(path.ends_with(read.upstream));
