@@ -28,6 +28,11 @@ const ERRORS = {
     title: "Too many requests at once",
     advice: "Their program sends many requests at the same time. It has to wait for one to end.",
   },
+  another_key_in_use: {
+    title: "Another API key in use",
+    advice:
+      "Two of their requests at one time carry different API keys. One key for both, or one request after the other.",
+  },
   missing_key: {
     title: "No gateway key",
     advice: "They don't send their gateway key. Has the kit been run? Give them a claim code, or a key.",
@@ -151,6 +156,7 @@ const STATUSES = {
   403: "Forbidden",
   404: "Not found",
   408: "Timed out",
+  409: "In conflict",
   413: "Too large",
   429: "Too many requests",
   499: "The client left",
@@ -185,6 +191,8 @@ const ACTIONS = {
   reset: "emptied the minute of",
   mint_key: "made a key for",
   revoke_key: "revoked a key of",
+  mint_handle: "made an agent's handle for",
+  void_handle: "voided the handle of",
   issue_code: "gave a claim code to",
   set_tier: "set the tier of",
   remove_project: "removed a project of",
