@@ -165,6 +165,6 @@ pub fn failed(error: &Error) -> Outcome {
 }
 
 /// The outcome of a request whose client left.
-fn client_left() -> Outcome {
+pub fn client_left() -> Outcome {
     Outcome::failed(499, "client_left")
 }

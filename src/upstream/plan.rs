@@ -155,7 +155,9 @@ impl Plan {
             self.agent = Some(agent);
             return Ok(());
         }
-        let funds = funds(caller, settings)?;
+        // What a run calls comes back. Embeddings don't: their provider in OpenClaw is the operator's.
+        let is_run = self.endpoint != Endpoint::Other;
+        let funds = if is_run { funds(caller, settings)? } else { None };
         if funds.is_some() && !upstream_policy::names_one_agent(&default_model) {
             return Err(Error::NoAgentOfOwn);
         }

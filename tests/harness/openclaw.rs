@@ -171,7 +171,7 @@ impl OpenClaw {
     /// What it does by itself from time to time, each job with whether it is turned on.
     #[must_use]
     pub fn jobs(&self) -> BTreeMap<String, bool> {
-        self.rows("state/openclaw.sqlite", "select name, enabled from cron_jobs")
+        self.rows("state/openclaw.sqlite", "select name || ' ' || rowid, enabled from cron_jobs")
     }
 
     /// Where all of it is: settings, state, home and what it wrote.

@@ -91,12 +91,6 @@ impl Provider {
         format!("http://{}/v1", self.address)
     }
 
-    /// Its URL without a path.
-    #[must_use]
-    pub fn root(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
     /// From now on, whose key `refusal` says something about is answered 401 with that.
     pub fn refuse(&self, refusal: impl FnMut(&str) -> Option<String> + Send + 'static) {
         *self.refusal.lock().unwrap() = Box::new(refusal);

@@ -67,6 +67,7 @@ mod quota;
 mod redaction;
 mod report;
 mod return_path;
+mod return_refusals;
 mod room;
 mod roster;
 mod runner;
@@ -111,6 +112,7 @@ fn main() -> ExitCode {
         proxying::tests(),
         report::tests(),
         return_path::tests(),
+        return_refusals::tests(),
         bodies::tests(),
         streaming::tests(),
         trouble::tests(),

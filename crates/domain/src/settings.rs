@@ -244,13 +244,6 @@ impl Settings {
         self.upstreams.first().filter(|upstream| upstream.name == DEFAULT)
     }
 
-    /// Whether requests are paid for with the users' own Codex tokens, on whatever way.
-    #[must_use]
-    pub const fn needs_codex_tokens(&self) -> bool {
-        let comes_back = matches!(self.auth_mode, AuthMode::Codex) && self.return_path.is_some();
-        self.sends_codex_tokens() || comes_back
-    }
-
     /// Whether the users' own Codex tokens go to the upstream: a real OpenClaw takes none.
     #[must_use]
     pub const fn sends_codex_tokens(&self) -> bool {

@@ -100,13 +100,19 @@ pub fn forwards_to_provider(name: &str) -> bool {
         || matches!(name, "content-encoding" | "originator" | "session_id")
 }
 
-/// Where below a provider's base URL a call goes that came for a path of `/return`. Codex tokens are
-/// taken at one path, which OpenClaw has two names for.
+/// Where below a provider's base URL a call goes that came for a path of `/return`: to a model, and to
+/// nothing else that a key opens, such as its owner's files. Codex tokens are taken at one path, which
+/// OpenClaw has two names for.
 #[must_use]
-pub fn provider_path(path: &str, is_codex: bool) -> Option<&str> {
+pub fn provider_path<'a>(method: &str, path: &'a str, is_codex: bool) -> Option<&'a str> {
     let path = path.strip_prefix("/return/v1")?;
     let path = if is_codex { path.strip_prefix("/codex").unwrap_or(path) } else { path };
-    path.starts_with('/').then_some(path)
+    let is_call = match (method, path) {
+        ("POST", "/responses" | "/responses/compact") => true,
+        ("POST", "/chat/completions" | "/embeddings") | ("GET", "/models") => !is_codex,
+        _ => false,
+    };
+    is_call.then_some(path)
 }
 
 /// Whether an answer of a real OpenClaw would make an SDK run the agent once more.
@@ -133,12 +139,21 @@ mod tests {
 
     #[test]
     fn a_call_goes_to_the_providers_own_path() {
-        assert_eq!(provider_path("/return/v1/chat/completions", false), Some("/chat/completions"));
-        assert_eq!(provider_path("/return/v1/codex/responses", false), Some("/codex/responses"));
-        assert_eq!(provider_path("/return/v1/codex/responses", true), Some("/responses"));
-        assert_eq!(provider_path("/return/v1/responses", true), Some("/responses"));
-        for none in ["/return/v1", "/return/v1x", "/v1/responses"] {
-            assert_eq!(provider_path(none, true), None, "{none}");
+        let post = |path, is_codex| provider_path("POST", path, is_codex);
+        assert_eq!(post("/return/v1/chat/completions", false), Some("/chat/completions"));
+        assert_eq!(post("/return/v1/codex/responses", true), Some("/responses"));
+        assert_eq!(post("/return/v1/responses", true), Some("/responses"));
+        assert_eq!(provider_path("GET", "/return/v1/models", false), Some("/models"));
+        for none in ["/return/v1", "/return/v1x", "/return/v1/files", "/v1/responses"] {
+            assert_eq!((post(none, false), post(none, true)), (None, None), "{none}");
+        }
+        assert_eq!(post("/return/v1/codex/responses", false), None, "that is the other provider's");
+        assert_eq!(post("/return/v1/chat/completions", true), None);
+        for method in ["GET", "DELETE"] {
+            for path in ["/return/v1/files/f-1", "/return/v1/responses/r-1", "/return/v1/responses"]
+            {
+                assert_eq!(provider_path(method, path, false), None, "{method} {path}");
+            }
         }
         assert!(forwards_to_provider("content-encoding") && !forwards_to_provider("authorization"));
         assert!(!forwards_to_provider("chatgpt-account-id"), "that is the gateway's to say");

@@ -318,7 +318,7 @@ fn limits(settings: &Settings) -> Limits<'_> {
         binding: settings.user_binding,
         rate: Rate { limit: settings.requests_per_minute, window: MINUTE },
         in_flight: usize::try_from(settings.max_in_flight).unwrap_or(usize::MAX),
-        needs_token: settings.needs_codex_tokens(),
+        needs_token: settings.sends_codex_tokens(),
         rules: &settings.billing.rules,
         upstreams: &settings.upstreams,
     }

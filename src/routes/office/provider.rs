@@ -11,6 +11,7 @@
 use domain::codex_account;
 use domain::custody::{Label, Purpose, Sealed};
 use domain::entry::Outcome;
+use domain::gateway_key::ShownKey;
 use domain::identifiers::UserId;
 use domain::identity::bearer_of;
 use domain::secret::Secret;
@@ -18,10 +19,13 @@ use domain::session::codex::AccessToken;
 use domain::session::return_path::messages::{Draw, Drawn, Spent};
 use domain::settings::{AuthMode, ReturnSettings, Settings};
 use domain::{handle, meter, upstream_policy};
+use futures::channel::oneshot;
+use futures::{FutureExt, select_biased};
 use serde::Serialize;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, Response, ResponseInit};
+use worker::Delay;
 
 use crate::context::Context;
 use crate::error::{Error, Terms};
@@ -30,7 +34,7 @@ use crate::incoming::Incoming;
 use crate::log;
 use crate::objects::call;
 use crate::reply::Reply;
-use crate::settlement::{Settlement, tell};
+use crate::settlement::{Settlement, client_left, failed, tell};
 use crate::upstream::body::{self, Body};
 use crate::upstream::codex::{self, Payment};
 use crate::upstream::departure::Departure;
@@ -87,49 +91,40 @@ pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Reply, Err
     incoming.refuse_upgrade()?;
     body::check_size(incoming, settings.max_body_bytes)?;
     let is_codex = settings.auth_mode == AuthMode::Codex;
-    let path = upstream_policy::provider_path(&incoming.path, is_codex).ok_or(Error::NotFound)?;
-    let (made, credential) = draw(incoming, context, &settings).await?;
-    let (mut plan, duty) = (plan(&made, to, path), duty(&made));
+    let path = upstream_policy::provider_path(&incoming.method, &incoming.path, is_codex)
+        .ok_or(Error::NotFound)?;
+    let (made, credential, duty) = draw(incoming, context, &settings).await?;
+    let mut plan = plan(&made, to, path);
     let mut departure = Departure::of(&incoming.request);
-    let patience = Patience::of(&settings);
-    let sent = match credential {
-        Credential::Key(sealed) => {
-            show(&mut plan.headers, &open(&made, &sealed)?);
-            (plan.body, plan.upload) = body::streamed(incoming, settings.max_body_bytes);
-            exchange::send(&mut plan, patience, &mut departure).await
-        }
-        Credential::Token(token) => {
-            // It may turn out to be dead, and the call has to be made once more then.
-            (plan.body, plan.upload) = body::repeatable(incoming, settings.max_body_bytes).await?;
-            let Call { context, settings, user_id, run, .. } = &made;
-            let (token, show) = (Some(token), show_token);
-            let payment = Payment { context, settings, user_id, request_id: run, token, show };
-            codex::send(&mut plan, patience, &mut departure, payment).await
-        }
-    };
-    respond(sent, &plan, duty, &mut departure).await
+    let sent = send(&made, &mut plan, credential, &mut departure).await;
+    respond(sent, &plan, duty, &mut departure, Patience::of(&settings)).await
 }
 
-/// Step 1.
+/// Step 1, with the duty to say how the call ends.
 async fn draw<'a>(
     incoming: &'a Incoming,
     context: &'a Context,
     settings: &'a Settings,
-) -> Result<(Call<'a>, Credential), Error> {
+) -> Result<(Call<'a>, Credential, Settlement), Error> {
     let shown = incoming.header("authorization");
     let shown = shown.and_then(bearer_of).and_then(handle::parse);
-    let shown = shown.ok_or(Error::InvalidHandle)?;
-    let message = Draw { handle: shown.hash, call: incoming.request_id.clone() };
-    let drawn = call(context, shown.user_id.as_str(), message).await?;
-    let user_id = shown.user_id;
+    let ShownKey { user_id, hash } = shown.ok_or(Error::InvalidHandle)?;
+    let message = Draw { handle: hash, call: incoming.request_id.clone() };
+    let (duty, ended) = Settlement::told_to(incoming.arrived);
+    let (tell, told) = oneshot::channel();
+    // In `wait_until`: should OpenClaw leave while the object answers, what is drawn is given back.
+    let (endpoint, context_of_task) = (incoming.path.clone(), context.clone());
+    let task = see_to_the_end(context_of_task, user_id.clone(), endpoint, message, tell, ended);
+    context.wait_until(task);
+    let drawn = told.await.map_err(|_| Error::Internal)??;
     let refused = match (drawn, settings.auth_mode) {
         (Drawn::Key { run, sealed }, AuthMode::OpenAi) => {
             let made = Call { incoming, context, settings, user_id, run };
-            return Ok((made, Credential::Key(sealed)));
+            return Ok((made, Credential::Key(sealed), duty));
         }
         (Drawn::Token { run, token }, AuthMode::Codex) => {
             let made = Call { incoming, context, settings, user_id, run };
-            return Ok((made, Credential::Token(token)));
+            return Ok((made, Credential::Token(token), duty));
         }
         (Drawn::Refused(reason), _) => Error::refused(&reason, Terms::default()),
         (Drawn::UnknownHandle, _) => Error::InvalidHandle,
@@ -140,10 +135,67 @@ async fn draw<'a>(
     };
     let (request_id, reason) = (incoming.request_id.as_str(), refused.code());
     log::event("return_refused", &Refused { request_id, user_id: &user_id, reason });
+    duty.end(failed(&refused));
     Err(refused)
 }
 
-/// Step 2, but for what pays and the body.
+/// Asks the object, and tells it how the call ended that it allowed.
+async fn see_to_the_end(
+    context: Context,
+    user_id: UserId,
+    endpoint: String,
+    message: Draw,
+    tell_of: oneshot::Sender<Result<Drawn, Error>>,
+    ended: oneshot::Receiver<Outcome>,
+) {
+    let request_id = message.call.clone();
+    let drawn = call(&context, user_id.as_str(), message).await;
+    let run = match &drawn {
+        Ok(Drawn::Key { run, .. } | Drawn::Token { run, .. }) => Some(run.clone()),
+        _ => None,
+    };
+    let is_heard = tell_of.send(drawn).is_ok();
+    let Some(run) = run else { return };
+    let outcome = if is_heard { ended.await.ok() } else { None }.unwrap_or_else(client_left);
+    let (tokens, source) = (outcome.tokens_est, outcome.tokens_source);
+    let spent = Spent { run, call: request_id, tokens, source };
+    let is_counted = tell(&context, user_id.as_str(), &spent).await;
+    if is_counted.is_none() {
+        log::fault("what a call cost was not told", &spent.call);
+    }
+    let is_counted = is_counted.unwrap_or_default();
+    let Spent { run, call: request_id, .. } = &spent;
+    let (user_id, endpoint, outcome) = (&user_id, endpoint.as_str(), &outcome);
+    let made = Made { request_id, user_id, run, endpoint, outcome, is_counted };
+    log::event("provider_call", &made);
+}
+
+/// Step 2.
+async fn send(
+    made: &Call<'_>,
+    plan: &mut Plan,
+    credential: Credential,
+    departure: &mut Departure,
+) -> Result<Answer, NoAnswer> {
+    let Call { incoming, context, settings, user_id, run } = made;
+    let (most, patience) = (settings.max_body_bytes, Patience::of(settings));
+    match credential {
+        Credential::Key(sealed) => {
+            show(&mut plan.headers, &open(made, &sealed)?);
+            (plan.body, plan.upload) = body::streamed(incoming, most);
+            exchange::send(plan, patience, departure).await
+        }
+        Credential::Token(token) => {
+            // It may turn out to be dead, and the call has to be made once more then.
+            (plan.body, plan.upload) = body::repeatable(incoming, most).await?;
+            let (token, show) = (Some(token), show_token);
+            let payment = Payment { context, settings, user_id, request_id: run, token, show };
+            codex::send(plan, patience, departure, payment).await
+        }
+    }
+}
+
+/// What is sent, but for what pays and the body.
 fn plan(made: &Call<'_>, to: &ReturnSettings, path: &str) -> Plan {
     let incoming = made.incoming;
     let mut headers = HeaderList::default();
@@ -198,36 +250,16 @@ fn show_token(headers: &mut HeaderList, token: &Secret<String>) {
     }
 }
 
-/// Step 3: the duty to say how the call ended, and what hears of it.
-fn duty(made: &Call<'_>) -> Settlement {
-    let (settlement, ended) = Settlement::told_to(made.incoming.arrived);
-    let context = made.context.clone();
-    let (user_id, run) = (made.user_id.clone(), made.run.clone());
-    let (call, endpoint) = (made.incoming.request_id.clone(), made.incoming.path.clone());
-    made.context.wait_until(async move {
-        let Ok(outcome) = ended.await else { return };
-        let spent = Spent { run, call, tokens: outcome.tokens_est, source: outcome.tokens_source };
-        let is_counted = tell(&context, user_id.as_str(), &spent).await;
-        if is_counted.is_none() {
-            log::fault("what a call cost was not told", &spent.call);
-        }
-        let is_counted = is_counted.unwrap_or_default();
-        let Spent { run, call: request_id, .. } = &spent;
-        let (user_id, endpoint, outcome) = (&user_id, endpoint.as_str(), &outcome);
-        let made = Made { request_id, user_id, run, endpoint, outcome, is_counted };
-        log::event("provider_call", &made);
-    });
-    settlement
-}
-
+/// Step 3.
 async fn respond(
     sent: Result<Answer, NoAnswer>,
     plan: &Plan,
     mut duty: Settlement,
     departure: &mut Departure,
+    patience: Patience,
 ) -> Result<Reply, Error> {
     let sent = match sent {
-        Ok(answer) => without_credential(answer, &plan.headers).await,
+        Ok(answer) => without_credential(answer, &plan.headers, departure, patience).await,
         failure => failure,
     };
     match sent {
@@ -235,13 +267,21 @@ async fn respond(
             duty.first_byte();
             relay::respond(answer, plan, duty, None, departure).await
         }
-        Err(no_answer) => Ok(duty.end_unanswered(no_answer)),
+        Err(NoAnswer::Failed(error)) => {
+            Ok(duty.end_unanswered(NoAnswer::Failed(error.of_the_provider())))
+        }
+        Err(left) => Ok(duty.end_unanswered(left)),
     }
 }
 
 /// An error as the provider said it, but for the credential: some repeat which one they refuse, and
 /// OpenClaw keeps what it is told.
-async fn without_credential(answer: Answer, shown: &HeaderList) -> Result<Answer, NoAnswer> {
+async fn without_credential(
+    answer: Answer,
+    shown: &HeaderList,
+    departure: &mut Departure,
+    patience: Patience,
+) -> Result<Answer, NoAnswer> {
     let credential = shown.get("authorization").and_then(bearer_of);
     let Some(credential) = credential.filter(|_| answer.response.status() >= 400) else {
         return Ok(answer);
@@ -258,6 +298,16 @@ async fn without_credential(answer: Answer, shown: &HeaderList) -> Result<Answer
         init.set_headers(&headers);
         Response::new_with_opt_str_and_init(Some(&text), &init)
     };
-    let response = told.await.map_err(|_: JsValue| Error::UpstreamInterrupted)?;
-    Ok(Answer { response, controller: answer.controller })
+    let told: Result<Response, NoAnswer> = select_biased! {
+        () = departure.fuse() => Err(NoAnswer::ClientLeft),
+        told = told.fuse() => told.map_err(|_: JsValue| Error::UpstreamInterrupted.into()),
+        () = Delay::from(patience.first_byte).fuse() => Err(Error::UpstreamTimeout.into()),
+    };
+    match told {
+        Ok(response) => Ok(Answer { response, controller: answer.controller }),
+        Err(failure) => {
+            answer.controller.abort();
+            Err(failure)
+        }
+    }
 }

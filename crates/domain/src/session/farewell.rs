@@ -133,7 +133,7 @@ pub fn reply_of_the_closed(message: &SessionMessage) -> Option<Result<String, &'
         SessionMessage::FreshToken(_) => {
             serde_json::to_string(&Fresh::Refused(SignedOut::NoSession.into()))
         }
-        SessionMessage::Draw(_) => serde_json::to_string(&Drawn::NoRun),
+        SessionMessage::Draw(_) => serde_json::to_string(&Drawn::UnknownHandle),
         SessionMessage::Settle(_)
         | SessionMessage::Spent(_)
         | SessionMessage::Renew(_)

@@ -31,6 +31,7 @@ use self::mirror::Mirror;
 use self::projects::Projects;
 pub use self::responses::{Remembered, Responses};
 use self::return_path::ReturnRecord;
+use self::return_path::messages::Funds;
 use crate::clock::{ClockWatch, Millis};
 use crate::entry::{Entry, Outcome};
 use crate::fingerprint::Fingerprint;
@@ -55,7 +56,7 @@ pub struct Limits<'a> {
     pub rate: Rate,
     /// Requests that may run at once.
     pub in_flight: usize,
-    /// Whether a request is paid for with the user's Codex token.
+    /// Whether every request is paid for with the user's Codex token, whatever it asks for.
     pub needs_token: bool,
     /// What the settings say of tiers.
     pub rules: &'a TierRules,
@@ -186,7 +187,8 @@ impl Session {
 
     /// Decides on a request: proof, then a block, then the tier, then the upstream, then the token
     /// that pays, then what it continues from, then the project, then the month, then the window,
-    /// then the requests in flight. Only the last step takes anything.
+    /// then the requests in flight, then whether those are paid for by another key. Only what passes
+    /// all of that takes anything.
     pub fn admit(
         &mut self,
         message: Admit,
@@ -398,9 +400,8 @@ impl Session {
         let Some(upstream) = self.upstream(limits, now) else {
             return Some(Reason::NoUpstream { is_own: self.access.upstream.is_some() });
         };
-        if limits.needs_token
-            && let Err(signed_out) = self.codex.access(now)
-        {
+        let needs_token = limits.needs_token || message.funds.as_deref() == Some(&Funds::Token);
+        if needs_token && let Err(signed_out) = self.codex.access(now) {
             return Some(signed_out.into());
         }
         if let Some(id) = &message.previous_response_id {

@@ -49,10 +49,10 @@ pub(super) fn read<F: Fn(&str) -> Option<String>>(
         return Err(wrong("UPSTREAM_AUTH", problem));
     };
     // Who runs on somebody else's agent comes back with that person's handle.
-    if !agent.model.contains("{user}") {
+    if agent.model != MODEL {
         let problem = format!(
-            "must have {{user}} in it with RETURN_PATH=on, as {MODEL} has: each user needs an agent \
-             of their own"
+            "must be {MODEL} with RETURN_PATH=on, or unset: each user needs an agent of their own, and \
+             that is what `gatewayctl openclaw apply` calls it"
         );
         return Err(wrong("OPENCLAW_MODEL", problem));
     }
@@ -122,11 +122,9 @@ mod tests {
         let settings = with(&[]).unwrap();
         let UpstreamKind::Agent(agent) = &settings.upstream else { panic!() };
         assert_eq!(agent.model, "openclaw/u-{user}");
-        assert!(!settings.sends_codex_tokens() && !settings.needs_codex_tokens());
+        assert!(!settings.sends_codex_tokens());
         let codex = with(&[("AUTH_MODE", "codex")]).unwrap();
-        assert!(!codex.sends_codex_tokens() && codex.needs_codex_tokens());
-        let without = with(&[("AUTH_MODE", "codex"), ("RETURN_PATH", "off")]).unwrap();
-        assert!(!without.needs_codex_tokens(), "the operator's model pays");
+        assert!(!codex.sends_codex_tokens(), "they go to the provider");
     }
 
     #[test]
@@ -137,11 +135,12 @@ mod tests {
             ("USER_BINDING", "first-key"),
             ("TOKEN_ENCRYPTION_KEY", ""),
             ("OPENCLAW_MODEL", "openclaw/default"),
+            ("OPENCLAW_MODEL", "openclaw/-{user}"),
             ("OPENCLAW_MODELS", "openclaw/team"),
         ] {
             assert_eq!(with(&[(name, text)]).unwrap_err().name, name, "{text}");
         }
-        assert!(with(&[("OPENCLAW_MODEL", "openclaw/person-{user}")]).is_ok());
+        assert!(with(&[("OPENCLAW_MODEL", "openclaw/u-{user}")]).is_ok());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::messages::{Draw, Drawn, Funds, Spent};
 use super::*;
 use crate::session::codex::tests::{sealed, tokens};
 use crate::session::messages::{Admit, Reason, Repair, SessionMessage, Settle};
-use crate::session::tests::{Disk, admit, limits, reason};
+use crate::session::tests::{Disk, admit, limits, reason, with_bearer};
 use crate::session::{Change, LEASE, Limits, Session};
 
 const LIMITS: Limits<'_> = limits(1_000, 1_000);
@@ -64,6 +64,14 @@ impl Stage {
 
     fn begin(&mut self, request_id: &str, funds: Funds) -> Option<Reason> {
         reason(&self.turn(|session, now| session.admit(run(request_id, funds), LIMITS, now)))
+    }
+
+    /// A run that the user's token pays for: who has one has to prove it.
+    fn begin_as_ada(&mut self, request_id: &str) -> Option<Reason> {
+        let shown = with_bearer("sk-ada");
+        self.turn(|session, _| session.bind(shown.bearer.clone().unwrap()));
+        let run = Admit { shown, ..run(request_id, Funds::Token) };
+        reason(&self.turn(|session, now| session.admit(run, LIMITS, now)))
     }
 
     fn draw(&mut self, call: &str) -> Drawn {
@@ -142,7 +150,6 @@ fn two_keys_never_pay_at_the_same_time() {
     let mut stage = Stage::new(true);
     assert_eq!(stage.begin("a", key("sk-1")), None);
     assert_eq!(stage.begin("b", key("sk-2")), Some(Reason::AnotherKeyInUse));
-    assert_eq!(stage.begin("b", Funds::Token), Some(Reason::AnotherKeyInUse));
     assert_eq!(stage.begin("c", key("sk-1")), None);
     assert!(stage.end("a") && stage.end("c"));
     stage.now = GRACE - 1;
@@ -152,6 +159,9 @@ fn two_keys_never_pay_at_the_same_time() {
     assert_eq!(stage.drawn("x"), Some(("e".to_owned(), key("sk-2"))));
     // What isn't a run needs nothing that pays.
     assert_eq!(reason(&stage.turn(|s, now| s.admit(admit("models"), LIMITS, now))), None);
+    // A token is no exception.
+    stage.turn(|session, _| session.keep_tokens(tokens("first", HOUR)));
+    assert_eq!(stage.begin_as_ada("f"), Some(Reason::AnotherKeyInUse));
 }
 
 #[test]
@@ -227,9 +237,11 @@ fn a_run_that_called_nobody_says_so() {
 #[test]
 fn a_token_pays_as_it_is_when_it_is_needed() {
     let mut stage = Stage::new(false);
-    assert_eq!(stage.begin("r", Funds::Token), None);
-    assert_eq!(stage.draw("early"), Drawn::Refused(Reason::NoCodexSession));
+    assert_eq!(stage.begin("r", Funds::Token), Some(Reason::NoCodexSession));
+    // What isn't a run needs none.
+    assert_eq!(reason(&stage.turn(|s, now| s.admit(admit("models"), LIMITS, now))), None);
     stage.turn(|session, _| session.keep_tokens(tokens("first", HOUR)));
+    assert_eq!(stage.begin_as_ada("r"), None);
     let Drawn::Token { token, .. } = stage.draw("a") else { panic!() };
     assert_eq!(token.sealed, sealed("first"));
     stage.turn(|session, now| session.refreshed(1, Some(tokens("second", HOUR)), now));
