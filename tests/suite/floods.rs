@@ -95,10 +95,13 @@ async fn a_flood_is_refused_without_asking_and_is_counted() {
         let request = gateway.request(Method::GET, "/v1/models").bearer_auth("sk-caller");
         request.header("x-gateway-key", &key)
     };
-    answer(alike().header("x-user-id", "bob")).await.refuses(400, "user_id_conflict");
-    answer(alike().header("x-conversation-id", "a b"))
-        .await
-        .refuses(400, "invalid_conversation_id");
+    for (name, value, code) in [
+        ("x-user-id", "bob", "user_id_conflict"),
+        ("x-project-id", "a b", "invalid_project_id"),
+        ("x-conversation-id", "a b", "invalid_conversation_id"),
+    ] {
+        answer(alike().header(name, value)).await.refuses(400, code);
+    }
     for _ in 0..2 {
         let page = answer(alike().header("origin", ORIGIN)).await;
         page.refuses(429, "rate_limit_exceeded");

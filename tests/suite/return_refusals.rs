@@ -6,6 +6,8 @@ use gateway_tests::script::chat_request;
 use gateway_tests::{Gateway, Script, raw, wait_for};
 use reqwest::Method;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use crate::answer::answer;
 use crate::return_path::{Person, Stage, shared};
@@ -100,9 +102,17 @@ async fn a_providers_failure_is_told_as_the_providers() {
     // One that begins an error and says no more: OpenClaw leaves, and the provider is left.
     let stalls =
         provider.route(Script::new().chunked(500, &[("content-type", "application/json")]).hang());
-    let call = ada.call(&stalls, "/v1/chat/completions", &chat_request("hi", false));
-    let left = tokio::time::timeout(Duration::from_secs(2), call.send()).await;
-    assert!(left.is_err(), "{left:?}");
+    let body = chat_request("hi", false).to_string();
+    let (shown, length) = (format!("Bearer {}", ada.handle), body.len().to_string());
+    let headers = [("Authorization", shown.as_str()), ("Content-Length", length.as_str())];
+    let mut call = raw::head("POST", &stalls.path("/return/v1/chat/completions"), &headers);
+    call.extend_from_slice(body.as_bytes());
+    let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+    stream.write_all(&call).await.unwrap();
+    stalls.when("the error to begin", |seen| seen.body_complete_at.is_some()).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stream.set_zero_linger().unwrap();
+    drop(stream);
     stalls.when_left().await;
     let id = run.end().await;
     let row = gateway.ledger().row(&id).await;

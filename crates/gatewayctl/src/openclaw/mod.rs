@@ -218,8 +218,8 @@ impl<'a> Site<'a> {
             let Some(agent) = given.as_ref().err().and_then(program::deleted) else { return given };
             let Some(agent) = agents.iter().find(|known| *known == agent) else { return given };
             let workspace = self.file.with_file_name(format!("workspace-{agent}"));
-            // It adds none that is there.
-            self.program.patch(&json!({ "agents": { "entries": { agent: null } } }))?;
+            // It adds none that is in its settings, where the patch has put it.
+            self.program.remove(agent)?;
             self.program.add(agent, &workspace)?;
             self.settings = read_settings(&self.file)?;
             self.program.patch(&self.missing()?)?;

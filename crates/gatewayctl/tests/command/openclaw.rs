@@ -181,11 +181,12 @@ fn an_agent_that_went_once_is_added_in_openclaws_own_way() {
     let server = Server::start(gateway);
     let ctl = openclaw(&server, &["apply", "--model", "m"], TWO);
     std::fs::write(ctl.home().join("tombstone"), "u-bob").unwrap();
+    std::fs::write(ctl.home().join("deleted"), "{}").unwrap();
     let ended = ctl.run().is(0);
     let asked = [
         "config patch",
         "secrets apply",
-        "config patch",
+        "agents delete u-bob",
         "agents add u-bob",
         "config patch",
         "secrets apply",
