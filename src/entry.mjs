@@ -17,7 +17,7 @@ const ofAgents = /^https?:\/\/[^/]+\/(?:v1|u|health)(?:[/?#]|$)/;
 class Gateway extends WorkerEntrypoint {
   async fetch(request) {
     const isOfAgents = ofAgents.test(request.url);
-    // Who floods is refused here, at a third less than what it costs below (decision 14).
+    // Who floods is refused here, before anything of the request is read (decision 14).
     const refusal = isOfAgents && gateway.Held.repeated(request, this.env, this.ctx);
     if (refusal) return refusal;
     const module = isOfAgents ? gateway : await office();

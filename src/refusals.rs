@@ -14,7 +14,6 @@ use domain::entry::Entry;
 use domain::fingerprint::Fingerprint;
 use domain::floods::Floods;
 use domain::identity::Caller;
-use domain::rate_headers;
 use domain::session::messages::{Admit, CountRefusals, Refusal};
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
@@ -93,10 +92,11 @@ pub fn know(request: &Request, known: Known) {
     if !is_remembered(&known) {
         return;
     }
+    let marks = Fingerprint::of(&marks(request));
     REPEATED.with_borrow_mut(|repeated| {
-        repeated.retain(|(_, known)| is_remembered(known));
+        repeated.retain(|(other, known)| *other != marks && is_remembered(known));
         if repeated.len() < KNOWN {
-            repeated.push((Fingerprint::of(&marks(request)), Rc::new(known)));
+            repeated.push((marks, Rc::new(known)));
         }
     });
 }
@@ -104,8 +104,8 @@ pub fn know(request: &Request, known: Known) {
 /// The answer to a refusal.
 pub fn answer(refusal: &Refusal, error: &Error) -> Reply {
     let mut reply = reply::error(error);
-    for (name, value) in refusal.standing.map(rate_headers::standing_headers).unwrap_or_default() {
-        reply.set(name, &value);
+    if let Some(standing) = refusal.standing {
+        reply.stand(standing);
     }
     reply
 }

@@ -1,5 +1,7 @@
 //! Answers, as the gateway puts them together before the runtime gets them.
 
+use domain::rate_headers;
+use domain::session::messages::Standing;
 use serde::Serialize;
 use wasm_bindgen::JsValue;
 use web_sys::Response;
@@ -26,6 +28,13 @@ impl Reply {
     /// Sets a header.
     pub fn set(&mut self, name: &str, value: &str) {
         self.headers.set(name, value);
+    }
+
+    /// Tells the caller where it stands.
+    pub fn stand(&mut self, standing: Standing) {
+        for (name, value) in rate_headers::standing_headers(standing) {
+            self.set(name, &value);
+        }
     }
 
     /// The same with these headers.

@@ -19,15 +19,16 @@ use domain::identifiers::{DEFAULT_PROJECT, parse_label};
 use domain::identity::Caller;
 use domain::path::{GatewayPath, gateway_path};
 use domain::session::access::Proof;
-use domain::session::messages::{Admission, Admit, Bind, Permit, Refusal, Standing};
+use domain::session::messages::{Admission, Admit, Bind, Permit, Refusal};
 use domain::settings::{Settings, UpstreamKind, UserBinding};
 use domain::tier::Tier;
 use domain::upstreams::{self, Upstream};
-use domain::{keyed_hash, model_list, rate_headers, upstream_policy};
+use domain::{keyed_hash, model_list, upstream_policy};
 use wasm_bindgen_futures::JsFuture;
 
 use crate::context::Context;
 use crate::error::{Error, GATEWAY_KEY_MISSING, Terms};
+use crate::headers::HeaderList;
 use crate::incoming::Incoming;
 use crate::objects::call;
 use crate::refusals::Known;
@@ -79,7 +80,7 @@ async fn serve(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     let departure = Departure::of(&incoming.request);
     let duty = Duty { context, settings: &settings, settlement, departure };
     let mut reply = forward(&asked, plan, permit, duty).await;
-    stand(&mut reply, standing);
+    reply.stand(standing);
     Ok(reply)
 }
 
@@ -191,7 +192,8 @@ async fn refuse(
     let row = Entry { outcome: failed(&error), ..row };
     if refusal.is_uncounted {
         let (caller, project) = (asked.caller.clone(), asked.project.clone());
-        let dress = super::dress(asked.incoming, context);
+        let mut dress = HeaderList::default();
+        super::dress(&mut dress, asked.incoming, context);
         let known = Known { caller, project, row: row.clone(), terms, dress };
         refusals::know(&asked.incoming.request, known);
         refusals::count(context, row).await?;
@@ -199,13 +201,6 @@ async fn refuse(
         log::event("request", &row);
     }
     Ok(refusals::answer(&refusal, &error))
-}
-
-/// Tells the caller where it stands.
-fn stand(reply: &mut Reply, standing: Standing) {
-    for (name, value) in rate_headers::standing_headers(standing) {
-        reply.set(name, &value);
-    }
 }
 
 fn terms(settings: &Settings, offer: Option<String>) -> Terms {

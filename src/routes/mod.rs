@@ -128,20 +128,16 @@ pub async fn answer(request: Request, env: worker::Env, events: worker::Context)
         }
     };
     reply.set("x-request-id", &incoming.request_id);
-    for (name, value) in dress(&incoming, &context).iter() {
-        reply.set(name, value);
-    }
+    dress(&mut reply.headers, &incoming, &context);
     reply.into_response()
 }
 
-/// What every answer to a request says besides.
-fn dress(incoming: &Incoming, context: &Context) -> HeaderList {
-    let mut headers = HeaderList::default();
+/// Puts to the headers of an answer what every answer to a request says besides.
+fn dress(headers: &mut HeaderList, incoming: &Incoming, context: &Context) {
     // What an upstream sends is never a page of this origin.
     headers.set("x-content-type-options", "nosniff");
     headers.set("content-security-policy", policy(&incoming.path));
-    cors::decorate(incoming, context, &mut headers);
-    headers
+    cors::decorate(incoming, context, headers);
 }
 
 #[cfg(feature = "office")]
