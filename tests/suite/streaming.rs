@@ -312,11 +312,15 @@ async fn silence_is_filled_with_pings() {
     let route = pair.upstream.route(script.done());
     let user = shared::user("silence");
     let request = pair.gateway.post(&user, &route.chat(), &chat_request("hi", true));
+    let began = Instant::now();
     let mut stream = request.send().await.unwrap().bytes_stream();
-    let (mut text, mut pings, mut last) = (String::new(), Vec::new(), Instant::now());
+    let (mut text, mut pings, mut last) = (String::new(), Vec::new(), began);
     while let Some(piece) = stream.next().await {
         let piece = String::from_utf8(piece.unwrap().to_vec()).unwrap();
         if piece.contains(": ping") {
+            // From the beginning: where the piece before came late, this one is on time all the same.
+            let due = if text.contains("after") { 38 + 15 } else { 15 * (pings.len() as u64 + 1) };
+            assert!(began.elapsed() >= Duration::from_secs(due), "{:?}", began.elapsed());
             pings.push(last.elapsed());
         }
         last = Instant::now();
@@ -325,10 +329,9 @@ async fn silence_is_filled_with_pings() {
     // What is held back until its event is whole is silence too, for the client.
     assert!((2..=3).contains(&pings.len()), "two in 38 s of silence: {text}");
     for silence in pings {
-        // Fifteen, and what a machine takes that runs everything else beside it, for this piece or the
-        // one before; one that was left out would make thirty.
-        let seconds = silence.as_secs_f64();
-        assert!((10.0..25.0).contains(&seconds), "a ping after {seconds} s");
+        // Fifteen, and what a machine takes that runs everything else beside it; one that was left out would
+        // make thirty.
+        assert!(silence < Duration::from_secs(25), "a ping after {silence:?}");
     }
     let without: String =
         text.split_inclusive("\n\n").filter(|event| *event != ": ping\n\n").collect();
