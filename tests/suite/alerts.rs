@@ -10,7 +10,7 @@ use gateway_tests::redaction::RUN;
 use gateway_tests::script::chat_request;
 use gateway_tests::upstream::Route;
 use gateway_tests::workerd::free_address;
-use gateway_tests::{Gateway, Options, Script, Upstream};
+use gateway_tests::{Gateway, Options, Script, Upstream, wait_for};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -335,6 +335,9 @@ async fn where_all_is_well_a_minute_costs_one_message() {
         let shown = upstreams().await;
         assert_eq!((&shown[0]["is_well"], &shown[0]["problem"]), (&json!(true), &Value::Null));
         assert_eq!(shown[1]["problem"], "no answer from its url");
+        // The line in the log may come after what it tells of.
+        let told = || (messages_to_alerts(&pair.gateway) >= minute).then_some(());
+        wait_for("the minute's message", 20 * SECOND, told).await;
         assert_eq!(messages_to_alerts(&pair.gateway), minute);
     }
     let alerts = "select group_concat(subject) from alerts";
