@@ -165,7 +165,7 @@ impl<'a> Site<'a> {
     }
 
     /// 1. Who has no handle here gets one, which is on the disk before the next is asked for.
-    /// 2. Settings get what they lack.
+    /// 2. Settings get what they lack; whose agent was here before, that first.
     /// 3. Agents get their profile, which says where in the file their handle is.
     /// 4. Agents of people who are gone go, where that is wanted.
     /// 5. The OpenClaw that runs reads handles anew, whatever was done: an earlier run may have broken off
@@ -189,7 +189,8 @@ impl<'a> Site<'a> {
         let is_closed = self.handles.close()?;
         let minted = self.mint(rotate)?;
         if !patch.is_null() {
-            self.program.patch(&patch)?;
+            self.bring_back()?;
+            self.program.patch(&self.missing()?)?;
         }
         let profiles = self.give_profiles()?;
         let mut progress = Progress::new(self.output, "agents removed", removed.len());
@@ -209,19 +210,46 @@ impl<'a> Site<'a> {
         steps.judge(rotate, self.output)
     }
 
-    /// Gives agents their profiles. Of one that went before OpenClaw keeps that it did, and lets nothing be
-    /// written of it until it has been added in OpenClaw's own way.
+    /// Adds agents in OpenClaw's own way who aren't in its settings, but were before. It keeps of an agent that
+    /// it went; a running one that finds such an agent in its settings starts anew, and stays away where
+    /// settings are written meanwhile.
+    fn bring_back(&mut self) -> Result<(), Failure> {
+        let agents = self.agents()?;
+        let absent: Vec<_> = agents.iter().filter(|agent| !self.has_agent(agent)).collect();
+        if absent.is_empty() {
+            return Ok(());
+        }
+        let folder = self.agents_folder()?;
+        for agent in absent.into_iter().filter(|agent| folder.join(agent).exists()) {
+            self.add(agent, &folder)?;
+        }
+        Ok(())
+    }
+
+    /// Where OpenClaw keeps what is each agent's own.
+    fn agents_folder(&self) -> Result<PathBuf, Failure> {
+        let folder = self.program.agents_folder()?;
+        Ok(folder.unwrap_or_else(|| self.file.with_file_name("agents")))
+    }
+
+    fn add(&mut self, agent: &str, folder: &Path) -> Result<(), Failure> {
+        self.program.add(agent, &folder.with_file_name(format!("workspace-{agent}")))?;
+        self.settings = read_settings(&self.file)?;
+        Ok(())
+    }
+
+    /// Gives agents their profiles. Of one that went before and left no folder behind, OpenClaw says so only
+    /// now, and lets nothing be written of it until it has been added in OpenClaw's own way.
     fn give_profiles(&mut self) -> Result<Profiles, Failure> {
         let agents = self.agents()?;
         for _ in &agents {
             let given = self.program.give_profiles(&agents, false);
             let Some(agent) = given.as_ref().err().and_then(program::deleted) else { return given };
             let Some(agent) = agents.iter().find(|known| *known == agent) else { return given };
-            let workspace = self.file.with_file_name(format!("workspace-{agent}"));
+            let folder = self.agents_folder()?;
             // It adds none that is in its settings, where the patch has put it.
             self.program.remove(agent)?;
-            self.program.add(agent, &workspace)?;
-            self.settings = read_settings(&self.file)?;
+            self.add(agent, &folder)?;
             self.program.patch(&self.missing()?)?;
         }
         self.program.give_profiles(&agents, false)

@@ -105,7 +105,21 @@ impl Program<'_> {
         Ok(left)
     }
 
-    /// Adds an agent whose conversations are to be new.
+    /// Where it keeps what is each agent's own, if one of its agents is where OpenClaw puts them by itself.
+    ///
+    /// # Errors
+    /// Where it refuses.
+    pub fn agents_folder(&self) -> Result<Option<PathBuf>, Failure> {
+        let said = self.run(&["agents", "list", "--json"], None)?;
+        let folder = |agent: &Value| {
+            let own = Path::new(agent.pointer("/agentDir")?.as_str()?);
+            let name = Path::new(agent.pointer("/id")?.as_str()?);
+            own.ends_with(name.join("agent")).then(|| own.ancestors().nth(2))?.map(Path::to_owned)
+        };
+        Ok(said.as_array().into_iter().flatten().find_map(folder))
+    }
+
+    /// Adds an agent that isn't in its settings.
     ///
     /// # Errors
     /// Where it refuses.

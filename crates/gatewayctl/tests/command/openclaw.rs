@@ -20,6 +20,7 @@ case "$*" in
 "config file --json") echo "{\"path\": \"$PWD/openclaw.json\"}" ;;
 "config patch --stdin") cat > patch ;;
 "secrets apply"*) [ -e tombstone ] && [ ! -e added ] && { echo "OpenClaw agent database is unavailable while agent $(cat tombstone) is deleted." >&2; exit 1; }; echo '{"changed": false, "changedFiles": []}' ;;
+"agents list"*) echo "[{\"id\": \"main\", \"agentDir\": \"$PWD/state/agents/main/agent\"}]" ;;
 "agents add"*) touch added; echo '{}' ;;
 "agents delete"*) cat deleted ;;
 *) echo '{}' ;;
@@ -63,7 +64,8 @@ const TWO: &str = "user_id,name,email,code\nada,Ada,,\nbob,Bob,,\n";
 /// What the script was asked that changes something.
 fn changes(home: &Path) -> Vec<String> {
     let asked = std::fs::read_to_string(home.join("asked")).unwrap_or_default();
-    let changes = asked.lines().filter(|line| *line != "config file --json");
+    let looks = ["config file --json", "agents list --json"];
+    let changes = asked.lines().filter(|line| !looks.contains(line));
     changes.map(|line| line.split(" --").next().unwrap_or_default().to_owned()).collect()
 }
 
@@ -177,7 +179,20 @@ fn what_openclaw_left_of_somebody_who_is_gone_is_told() {
 }
 
 #[test]
-fn an_agent_that_went_once_is_added_in_openclaws_own_way() {
+fn an_agent_that_left_its_folder_is_added_before_settings_name_it() {
+    let server = Server::start(gateway);
+    let ctl = openclaw(&server, &["apply", "--model", "m"], TWO);
+    std::fs::write(ctl.home().join("tombstone"), "u-bob").unwrap();
+    std::fs::create_dir_all(ctl.home().join("state/agents/u-bob")).unwrap();
+    let ended = ctl.run().is(0);
+    let asked = ["agents add u-bob", "config patch", "secrets apply", "secrets reload"];
+    assert_eq!(changes(ended.home.path()), asked);
+    let all = std::fs::read_to_string(ended.home.path().join("asked")).unwrap();
+    assert!(all.contains("/state/workspace-u-bob\n"), "{all}");
+}
+
+#[test]
+fn an_agent_that_went_and_left_nothing_is_added_once_openclaw_says_so() {
     let server = Server::start(gateway);
     let ctl = openclaw(&server, &["apply", "--model", "m"], TWO);
     std::fs::write(ctl.home().join("tombstone"), "u-bob").unwrap();
