@@ -33,6 +33,12 @@ export function Verdict({ standing, act }) {
 /** How long a limit that was met says how it stands, in ms; as the room has it. */
 const LIMITED_FOR = 60_000;
 
+/** What was in the way of the newest request and isn't any more; the next one will show it. */
+const MENDED = {
+  user_blocked: ({ blocked }) => !blocked && "Isn't blocked any more.",
+  user_id_bound: ({ binding }) => binding === "open" && "Isn't bound to an API key any more.",
+};
+
 /**
  * How it stands: `{state, reason, code, at}`. The object knows more than the database, and earlier; the
  * words are the room's where it has come to the same.
@@ -48,6 +54,8 @@ export function judge(user, seat) {
     const reason = seat?.state === state ? seat.reason : `${titleOf(status, code)}.`;
     return { state, reason, code, at };
   };
+  const mended = MENDED[newest?.error_code]?.(user);
+  if (mended) return { state: "quiet", reason: `${mended} No request has come since.`, at };
   if (newest && isError(newest) && !isLimit(newest.status)) return of("failing", newest);
   const began = gatewayNow() - LIMITED_FOR;
   const limit = user.recent.find(

@@ -175,7 +175,7 @@ async function theStory(browser) {
     before,
   );
   say("ok a person's page");
-  await page.getByRole("button", { name: "Block …" }).focus();
+  await page.getByRole("button", { name: "Block …", exact: true }).focus();
   await page.keyboard.press("Enter");
   await page.locator("dialog[open]").waitFor();
   // In the moment in which the dialog goes: a key that comes then has to go somewhere.
@@ -194,7 +194,9 @@ async function theStory(browser) {
   await page.locator(".verdict", { hasText: "Blocked: A runaway loop." }).waitFor();
   assert((await suite("ask")) === "403", "a blocked one's next request is refused");
   await act(page, "Unblock", "Unblock");
-  await page.getByRole("button", { name: "Block …" }).waitFor();
+  await page.locator(".verdict", { hasText: "Isn't blocked any more." }).waitFor();
+  await page.getByRole("button", { name: "Block …", exact: true }).waitFor();
+  assert((await page.getByRole("button", { name: /^Unblock/ }).count()) === 0, "nothing is left to unblock");
   await act(page, "Empty it", "Empty it");
   await page.waitForSelector("dialog", { state: "detached" });
   assert((await suite("ask")) === "200", "and after it is let in");

@@ -149,7 +149,7 @@ impl Gateway {
         } else {
             format!("operator-{:032x}", fastrand::u128(..))
         };
-        let disk = options.disk.clone().unwrap_or_else(std::env::temp_dir);
+        let disk = options.disk.clone().unwrap_or_else(tempfile::env::temp_dir);
         let gateway = Self {
             options,
             operator_token,

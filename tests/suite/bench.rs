@@ -19,7 +19,7 @@ use crate::runner::Test;
 use crate::{budget, tests};
 
 pub fn tests() -> Vec<Test> {
-    tests![Heavy:
+    tests![Alone:
         a_quick_run_measures_everybody_and_shows_it,
         a_run_that_is_stopped_leaves_nothing_behind,
     ]

@@ -22,7 +22,7 @@ use crate::runner::Test;
 use crate::{openclaw_provisioning as provisioning, openclaw_return as paying, tests};
 
 pub fn tests() -> Vec<Test> {
-    tests![Heavy: everybody_has_an_agent_and_pays_for_themselves]
+    tests![Alone: everybody_has_an_agent_and_pays_for_themselves]
 }
 
 /// How many people.

@@ -30,9 +30,7 @@ pub enum Turn {
     Patient,
     /// A few others run beside it.
     Ordinary,
-    /// It works the machine for minutes, and measures nothing: it counts for half of those.
-    Heavy,
-    /// It measures time: nothing but patient tests run beside it.
+    /// It measures, or works the machine alone: nothing but patient tests run beside it.
     Alone,
 }
 
@@ -67,6 +65,9 @@ pub fn run(mut tests: Vec<Test>) -> ExitCode {
     report::take_over_panics();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
+    // Who is shared is never dropped: what it kept goes with this folder.
+    let folder = tempfile::tempdir().expect("a folder for everybody's state");
+    tempfile::env::override_temp_dir(folder.path()).expect("nobody has made one before");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
         .enable_all()
@@ -103,7 +104,6 @@ fn trial(test: Test, runtime: &tokio::runtime::Runtime, seats: &Arc<Semaphore>) 
         let wanted = match test.turn {
             Turn::Longest => 0,
             Turn::Patient | Turn::Ordinary => 1,
-            Turn::Heavy => AT_ONCE / 2,
             Turn::Alone => AT_ONCE,
         };
         let run = test.run;

@@ -144,6 +144,9 @@ fn state_of(facts: &Facts) -> (State, String) {
         return (State::NeverSeen, "Never seen. Has the kit been run?".to_owned());
     }
     if has_failed(facts.last_status) && !is_others && facts.seconds_since < LATELY.into() {
+        if code == Some("user_blocked") {
+            return (State::Quiet, "Isn't blocked any more. No request has come since.".to_owned());
+        }
         return (State::Failing, meaning(facts.last_status, code).into_owned());
     }
     if facts.limited_now > 0 {
@@ -304,6 +307,11 @@ mod tests {
             (old(5_400), State::Quiet, "Last seen 2 hours ago."),
             (old(129_600), State::Quiet, "Last seen 2 days ago."),
             (Facts { blocked: 1, ..facts(502, "") }, State::Blocked, "You have blocked this user."),
+            (
+                facts(403, "user_blocked"),
+                State::Quiet,
+                "Isn't blocked any more. No request has come since.",
+            ),
             (
                 Facts { last_seen: None, ..facts(0, "") },
                 State::NeverSeen,
