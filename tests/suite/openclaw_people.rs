@@ -97,7 +97,6 @@ impl Site {
             .var("OPENCLAW_MODEL", "openclaw/u-{user}")
             .var("RETURN_PATH", "on")
             .var("BYOK_PROVIDER_URL", provider.url())
-            .var("UPSTREAM_FIRST_BYTE_MS", "900000")
     }
 
     /// Writes a list of these people.
