@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::pty::openpty;
 use nix::sys::signal::Signal;
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{LocalModes, Termios, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
@@ -39,6 +39,7 @@ pub struct Ended {
 pub struct Terminal {
     master: File,
     shown: Arc<Mutex<String>>,
+    before: Termios,
     child: Child,
     _home: tempfile::TempDir,
 }
@@ -57,14 +58,6 @@ impl Ctl {
     #[must_use]
     pub fn new(arguments: &[&str]) -> Self {
         Self::of(Command::new(program()), arguments)
-    }
-
-    /// The command on a session of its own, whose terminal is its standard input.
-    #[must_use]
-    pub fn with_a_session(arguments: &[&str]) -> Self {
-        let mut command = Command::new("setsid");
-        command.args(["--ctty", "--wait"]).arg(program());
-        Self::of(command, arguments)
     }
 
     /// The command in a shell, as `$CTL`.
@@ -134,6 +127,7 @@ impl Ctl {
         let end_of = |slave: &OwnedFd| Stdio::from(slave.try_clone().unwrap());
         let (input, output) = (end_of(&pty.slave), end_of(&pty.slave));
         self.command.stdin(input).stdout(output).stderr(end_of(&pty.slave));
+        let before = tcgetattr(&pty.slave).unwrap();
         let child = self.command.spawn().unwrap();
         // What holds the terminal open are the child's own ends.
         drop((self.command, pty.slave));
@@ -146,7 +140,7 @@ impl Ctl {
                 seen.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..length]));
             }
         });
-        Terminal { master, shown, child, _home: self.home }
+        Terminal { master, shown, before, child, _home: self.home }
     }
 }
 
@@ -211,6 +205,19 @@ impl Terminal {
     /// Presses keys.
     pub fn type_in(&mut self, keys: &str) {
         self.master.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Whether what is pressed is written too, by the terminal itself.
+    #[must_use]
+    pub fn echoes(&self) -> bool {
+        tcgetattr(&self.master).unwrap().local_modes.contains(LocalModes::ECHO)
+    }
+
+    /// Whether keys mean what they meant before the command.
+    #[must_use]
+    pub fn is_as_before(&self) -> bool {
+        let now = tcgetattr(&self.master).unwrap();
+        now.local_modes == self.before.local_modes && now.input_modes == self.before.input_modes
     }
 
     /// Changes its size, as a window manager does.

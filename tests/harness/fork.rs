@@ -93,19 +93,7 @@ impl Fork {
     /// `cargo xtask` in it, by somebody without an account.
     #[must_use]
     pub fn xtask(&self, arguments: &[&str]) -> Ctl {
-        self.dressed(Ctl::of(serve::xtask().into(), arguments))
-    }
-
-    /// The same on a session of its own, whose terminal is its standard input.
-    #[must_use]
-    pub fn xtask_with_a_session(&self, arguments: &[&str]) -> Ctl {
-        let xtask = serve::xtask();
-        let mut command = tokio::process::Command::new("setsid");
-        command.args(["--ctty", "--wait"]).arg(xtask.get_program()).args(xtask.get_args());
-        self.dressed(Ctl::of(command, arguments))
-    }
-
-    fn dressed(&self, command: Ctl) -> Ctl {
+        let command = Ctl::of(serve::xtask().into(), arguments);
         let folder = self.path().display().to_string();
         // Nobody's sign-in is found, and none is kept.
         let command = command.env("XTASK_WORKSPACE", &folder).env("HOME", &folder);

@@ -105,15 +105,26 @@ async fn what_can_t_be_taken_back_is_asked_about() {
     }
 }
 
-/// Needs a session with a terminal of its own, for whoever types a token types it there.
 async fn the_token_isn_t_shown_while_it_is_typed() {
     let pair = pair().await;
     let gateway = &pair.gateway;
-    let login = Ctl::with_a_session(&["login", &gateway.url("/v1")]);
-    let mut terminal = login.on_a_terminal(120, 24);
+    let login = || Ctl::new(&["login", &gateway.url("/v1")]);
+    let mut terminal = login().on_a_terminal(120, 24);
     terminal.shows("Operator's token for").await;
+    assert!(!terminal.echoes());
     terminal.type_in(&format!("{}\r", gateway.operator_token()));
     assert_eq!(terminal.ended().await, Some(0), "{:?}", terminal.text());
     terminal.shows("Signed in at").await;
     assert!(!terminal.text().contains(gateway.operator_token()));
+
+    // Who would rather not has their terminal back.
+    for key in ["\x03", "\x1b"] {
+        let mut terminal = login().on_a_terminal(120, 24);
+        terminal.shows("Operator's token for").await;
+        terminal.type_in(key);
+        let ended = terminal.ended().await;
+        assert!(terminal.is_as_before(), "{key:?}");
+        assert_eq!(ended, Some(1), "{key:?}: {:?}", terminal.text());
+        terminal.shows("Nothing was done.").await;
+    }
 }

@@ -332,7 +332,7 @@ async fn secrets_are_asked_for_and_not_shown() {
     let (url, token) = (pair.gateway.url(""), pair.gateway.operator_token());
     cloudflare.account().next_file = Some(pair.gateway.runtime().d1_path);
     let words = ["deploy", "--no-build", "--wait", "20", "--url", &url];
-    let deploy = fork.xtask_with_a_session(&words).with_account(&cloudflare);
+    let deploy = fork.xtask(&words).with_account(&cloudflare);
     let mut terminal = deploy.on_a_terminal(160, 50);
     terminal.shows_in("OPENCLAW_URL (", 60).await;
     terminal.type_in("https://hidden-claw.example.com\r");

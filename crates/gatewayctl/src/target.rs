@@ -4,9 +4,11 @@ use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 
 use domain::secret::Secret;
+use inquire::{InquireError, Password};
 
 use crate::arguments::Global;
 use crate::base_url::BaseUrl;
+use crate::commands::declined;
 use crate::failure::{Failure, Kind};
 use crate::profile::{Profile, usual_path};
 
@@ -116,7 +118,7 @@ pub fn complete(mut target: Target) -> Result<Target, Failure> {
 /// Asks for the operator's token, which isn't shown while it is typed.
 ///
 /// # Errors
-/// Where nobody is there to answer.
+/// Where nobody is there to answer, or who is there would rather not.
 pub fn ask_token(base: &BaseUrl) -> Result<Secret<String>, Failure> {
     let missing = || {
         Failure::new(Kind::NotAllowed, "The operator's token is missing.").next(
@@ -126,9 +128,15 @@ pub fn ask_token(base: &BaseUrl) -> Result<Secret<String>, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(missing());
     }
-    let typed = rpassword::prompt_password(format!("Operator's token for {}: ", base.text()))
-        .map_err(|_| missing())?;
-    clean_token(&typed).ok_or_else(missing)
+    let question = format!("Operator's token for {}:", base.text());
+    let prompt = Password::new(&question).without_confirmation().with_formatter(&|_| String::new());
+    match prompt.prompt() {
+        Ok(typed) => clean_token(&typed).ok_or_else(missing),
+        Err(InquireError::OperationCanceled | InquireError::OperationInterrupted) => {
+            Err(declined())
+        }
+        Err(_) => Err(missing()),
+    }
 }
 
 /// Reads the one secret that is in a file, or comes by a pipe where it is called `-`.

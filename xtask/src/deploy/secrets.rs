@@ -7,6 +7,7 @@ use std::io::IsTerminal;
 
 use anyhow::{Context, Result, bail};
 use domain::secret::Secret;
+use inquire::{InquireError, Password};
 
 use crate::random;
 
@@ -234,9 +235,15 @@ pub fn placeholder(name: &str) -> String {
 
 /// Asks on the terminal; what is typed isn't shown.
 fn ask(question: &str, is_needed: bool) -> Result<Secret<String>> {
+    let message = format!("{question}:");
     loop {
-        let typed = rpassword::prompt_password(format!("{question}: "))
-            .context("can't ask on this terminal: use --secrets FILE")?;
+        let prompt = Password::new(&message).without_confirmation();
+        let typed = match prompt.with_formatter(&|_| String::new()).prompt() {
+            Err(InquireError::OperationCanceled | InquireError::OperationInterrupted) => {
+                bail!("stopped at a question: nothing was created, and nothing was deployed")
+            }
+            typed => typed.context("can't ask on this terminal: use --secrets FILE")?,
+        };
         let typed = typed.trim().to_owned();
         if !is_needed || !typed.is_empty() {
             return Ok(Secret::new(typed));

@@ -49,7 +49,8 @@ pub fn confirm_by_word(what: &str, word: &str, yes: bool) -> Result<(), Failure>
     Err(declined())
 }
 
-fn declined() -> Failure {
+/// Somebody was asked, and said no.
+pub fn declined() -> Failure {
     Failure::new(Kind::Failed, "Nothing was done.")
 }
 
