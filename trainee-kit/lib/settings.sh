@@ -233,13 +233,17 @@ is_local() {
 ask_for() {
   local name=$1 question=$2 hidden=${3-} typed=''
   is_interactive || return 1
-  printf '%s ' "$question" >&2
   if [ -n "$hidden" ]; then
+    # Before the question, so that what is typed at once isn't shown either.
     terminal=$(stty -g 2>/dev/null) || terminal=''
+    stty -echo 2>/dev/null || true
+    printf '%s ' "$question" >&2
     read -r -s typed
+    [ -z "$terminal" ] || stty "$terminal" 2>/dev/null
     terminal=''
     printf '\n' >&2
   else
+    printf '%s ' "$question" >&2
     read -r typed
   fi
   clean "$typed"

@@ -130,8 +130,6 @@ async fn on_a_terminal(kit: &Kit, talk: &[(&str, &str)]) -> String {
     let mut shown = String::new();
     for (prompt, reply) in talk {
         shown += &read_until(&mut output, prompt).await;
-        // The prompt comes a moment before the terminal is told to show nothing.
-        tokio::time::sleep(Duration::from_millis(300)).await;
         input.write_all(format!("{reply}\n").as_bytes()).await.unwrap();
     }
     shown += &read_until(&mut output, "bash agent").await;
