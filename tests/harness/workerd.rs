@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+
+use crate::openclaw::free_port;
 
 const CONFIGURATION: &str = r#"
 using Workerd = import "/workerd/workerd.capnp";
@@ -31,7 +33,7 @@ impl Workerd {
     /// # Panics
     /// When it doesn't.
     pub async fn start() -> Self {
-        let address = free_address().await;
+        let address = free_address();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("constant.capnp");
         std::fs::write(&file, CONFIGURATION.replace("ADDRESS", &address.to_string())).unwrap();
@@ -66,7 +68,8 @@ impl Drop for Workerd {
     }
 }
 
-/// An address that nobody listens on.
-pub async fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+/// An address that nobody listens on, nor comes to while whoever is to listen there is away.
+#[must_use]
+pub fn free_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }

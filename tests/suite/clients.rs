@@ -85,11 +85,11 @@ async fn the_python_sdk_does_all_it_can() {
 async fn everything(sdk: Sdk) {
     let gateway = Gateway::start(Options::new()).await;
     let (key, spent) = (gateway.mint_key("ada").await.key, gateway.mint_key("spent").await.key);
+    let scripted = shared::open().await;
     for _ in 0..50 {
         let request = gateway.get("spent", "/v1/models").header("x-gateway-key", &spent);
         answer(request).await.is(200);
     }
-    let scripted = shared::open().await;
     let broken = Script::new().event_stream().event(&chat_chunk("Hel"));
     let broken = scripted.upstream.route(broken.wait(Duration::from_millis(200)).reset());
     let text = sdk

@@ -46,10 +46,11 @@ fn commits_of_objects(gateway: &Gateway) -> usize {
     commits(gateway.state(), "UserSession")
 }
 
-/// The commits once nothing of what came before is on its way to D1 any more.
+/// The commits once nothing of what came before is on its way to D1 any more, where it begins to go
+/// after a second and a half at most.
 async fn commits_at_rest(gateway: &Gateway) -> usize {
     let mut last = (commits_of_objects(gateway), Instant::now());
-    while last.1.elapsed() < Duration::from_millis(1_500) {
+    while last.1.elapsed() < Duration::from_secs(4) {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let now = commits_of_objects(gateway);
         if now != last.0 {

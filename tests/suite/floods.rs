@@ -17,10 +17,9 @@ use crate::runner::Test;
 use crate::{budget, shared, tests};
 
 pub fn tests() -> Vec<Test> {
-    tests![Ordinary:
-        a_flood_is_refused_without_asking_and_is_counted,
-        who_leaves_is_counted_all_the_same,
-    ]
+    let mut tests = tests![Ordinary: who_leaves_is_counted_all_the_same];
+    tests.extend(tests![Alone: a_flood_is_refused_without_asking_and_is_counted]);
+    tests
 }
 
 /// The page of somebody who may read answers.

@@ -183,18 +183,19 @@ async fn leaving_during_an_upload_is_felt_within_a_second() {
 }
 
 async fn who_left_takes_no_place() {
-    let pair = shared::open().await;
-    let user = shared::user("leaves");
+    let options = Options::new().var("USER_BINDING", "open").var("REQUESTS_PER_MINUTE", "100000");
+    let pair = shared::pair(options).await;
+    let user = "leaves";
     for _ in 0..2 {
         for _ in 0..8 {
             let route = pair.upstream.route(endless(Duration::from_millis(300)));
-            leave_after_first(&pair.gateway, &user, &route).await;
+            leave_after_first(&pair.gateway, user, &route).await;
         }
         let began = Instant::now();
         // All eight places at once, so that none may still be taken.
         let hold = pair.upstream.route(Script::new().wait(SECOND / 2).respond(200, &[], "{}"));
         loop {
-            let all = (0..8).map(|_| answer(pair.gateway.get(&user, &hold.path("/v1/models"))));
+            let all = (0..8).map(|_| answer(pair.gateway.get(user, &hold.path("/v1/models"))));
             let all = futures::future::join_all(all).await;
             if all.iter().all(|answer| answer.status == 200) {
                 break;

@@ -1,11 +1,13 @@
 //! The window and the requests in flight, as a client sees them.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use gateway_tests::script::{chat_chunk, chat_request};
 use gateway_tests::{Options, Script};
 use regex::Regex;
+use tokio::sync::Semaphore;
 
 use crate::answer::{Answer, answer};
 use crate::runner::Test;
@@ -97,6 +99,21 @@ async fn a_refusal_costs_nothing_and_says_when_to_come_back() {
     assert_eq!(refusals.count(), 5);
 }
 
+/// When something happened that a request did: after it was sent, and before its answer was here.
+#[derive(Clone, Copy)]
+struct Between(Instant, Instant);
+
+impl Between {
+    fn after(self, time: Duration) -> Self {
+        Self(self.0 + time, self.1 + time)
+    }
+
+    /// How far apart the two are at least.
+    fn from(self, other: Self) -> Duration {
+        self.0.max(other.0).saturating_duration_since(self.1.min(other.1))
+    }
+}
+
 async fn the_fifty_first_waits_exactly_as_long_as_it_is_told() {
     let pair = shared::open().await;
     let user = shared::user("exact");
@@ -104,19 +121,21 @@ async fn the_fifty_first_waits_exactly_as_long_as_it_is_told() {
         answer(pair.gateway.get(&user, "/v1/models")).await.is(200);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let asked = Instant::now();
     let refused = answer(pair.gateway.get(&user, "/v1/models")).await;
     refused.refuses(429, "rate_limit_exceeded");
     let wait = Duration::from_millis(refused.number("retry-after-ms"));
-    let told = Instant::now() + wait;
+    let told = Between(asked, Instant::now()).after(wait);
     // Seconds before the time it is refused still, and the message does not change the end.
     tokio::time::sleep(wait.saturating_sub(Duration::from_secs(8))).await;
+    let asked = Instant::now();
     let early = answer(pair.gateway.get(&user, "/v1/models")).await;
     early.refuses(429, "rate_limit_exceeded");
     let left = Duration::from_millis(early.number("retry-after-ms"));
-    let again = Instant::now() + left;
-    let apart = again.max(told) - again.min(told);
+    let again = Between(asked, Instant::now()).after(left);
+    let apart = again.from(told);
     assert!(apart < Duration::from_secs(1), "two answers, two ends: {apart:?} apart");
-    tokio::time::sleep_until(again.into()).await;
+    tokio::time::sleep_until(again.1.into()).await;
     answer(pair.gateway.get(&user, "/v1/models")).await.is(200);
 }
 
@@ -126,19 +145,20 @@ async fn slots_free_one_by_one_as_the_window_slides() {
     // Three admissions 8 s apart; each place must come free 60 s after it was taken, not before.
     let mut taken = Vec::new();
     for _ in 0..3 {
+        let asked = Instant::now();
         answer(pair.gateway.get("ada", "/v1/models")).await.is(200);
-        taken.push(Instant::now());
+        taken.push(Between(asked, Instant::now()));
         tokio::time::sleep(Duration::from_secs(8)).await;
     }
     let minute = Duration::from_mins(1);
     for taken in taken {
+        let asked = Instant::now();
         let refused = answer(pair.gateway.get("ada", "/v1/models")).await;
         refused.refuses(429, "rate_limit_exceeded");
         assert!(refused.text().contains("Rate limit exceeded. 3 requests/minute."));
         let wait = Duration::from_millis(refused.number("retry-after-ms"));
-        let free = Instant::now() + wait;
-        let ideal = taken + minute;
-        let apart = free.max(ideal) - free.min(ideal);
+        let free = Between(asked, Instant::now()).after(wait);
+        let apart = free.from(taken.after(minute));
         assert!(apart < Duration::from_secs(2), "{apart:?} from the exact window");
         tokio::time::sleep(wait).await;
         answer(pair.gateway.get("ada", "/v1/models")).await.is(200);
@@ -148,8 +168,8 @@ async fn slots_free_one_by_one_as_the_window_slides() {
 async fn nine_at_once_are_one_too_many() {
     let pair = shared::open().await;
     let user = shared::user("at-once");
-    let script =
-        Script::new().event_stream().event(&chat_chunk("x")).wait(Duration::from_secs(3)).done();
+    let gate = Arc::new(Semaphore::new(0));
+    let script = Script::new().event_stream().event(&chat_chunk("x")).gate(&gate).done();
     let route = pair.upstream.route(script);
     let request = || pair.gateway.post(&user, &route.chat(), &chat_request("hi", true));
     let streams = join_all((0..8).map(|_| request().send())).await;
@@ -157,6 +177,7 @@ async fn nine_at_once_are_one_too_many() {
     refused.refuses(429, "concurrency_limit_exceeded");
     assert_eq!(refused.header("retry-after"), "1");
     assert_eq!(refused.number("x-ratelimit-remaining-requests"), 42, "the ninth cost nothing");
+    gate.add_permits(8);
     for stream in streams {
         assert!(stream.unwrap().text().await.unwrap().ends_with("data: [DONE]\n\n"));
     }

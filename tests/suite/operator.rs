@@ -1,6 +1,8 @@
 //! What the operator sees of a user, and does with its keys.
 
-use gateway_tests::{Gateway, Options, Script};
+use std::time::Duration;
+
+use gateway_tests::{Gateway, Options, Script, wait_for};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -111,7 +113,8 @@ async fn a_key_is_labelled_seen_and_revoked() {
     gateway.ledger().row(refused.request_id()).await;
     for (answered, key) in [(&used, &keys[0]), (&refused, &keys[0])] {
         let is_its = |line: &Value| line["request_id"] == answered.request_id();
-        let line = gateway.log().into_iter().find(is_its).unwrap();
+        let line = || gateway.log().into_iter().find(is_its);
+        let line = wait_for("line in the log", Duration::from_secs(30), line).await;
         assert_eq!(line["key_id"], key["key_id"], "the log names the key: {line}");
     }
 }
@@ -126,7 +129,7 @@ async fn a_user_is_seen_live() {
     let request = gateway.get(&ada, &hangs.path("/v1/models")).header("x-gateway-key", &key);
     let running = tokio::spawn(request.send());
     let is_there = || (!hangs.seen().is_empty()).then_some(());
-    gateway_tests::wait_for("request upstream", std::time::Duration::from_secs(30), is_there).await;
+    wait_for("request upstream", Duration::from_secs(30), is_there).await;
     let path = format!("/operator/api/users/{ada}/block");
     let block = gateway.operator(Method::POST, &path).json(&json!({ "reason": "a leaked key" }));
     answer(block).await.is(204);

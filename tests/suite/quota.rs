@@ -143,7 +143,7 @@ async fn ten_thousand_are_admitted_and_not_one_more_whatever_happens() {
 }
 
 async fn what_the_upstream_failed_is_given_back() {
-    let options = Options::new().var("USER_BINDING", "key").var("UPSTREAM_FIRST_BYTE_MS", "1500");
+    let options = Options::new().var("USER_BINDING", "key").var("UPSTREAM_FIRST_BYTE_MS", "10000");
     let pair = shared::pair(options).await;
     let ada = User::of_tier(&pair.gateway, "tier2").await;
     let events = || Script::new().event_stream();

@@ -1,6 +1,6 @@
 //! A failed test's report, which is all that a log of CI has.
 
-use gateway_tests::{report, wait_for};
+use gateway_tests::{Options, report, wait_for};
 
 use crate::answer::answer;
 use crate::runner::Test;
@@ -12,8 +12,10 @@ pub fn tests() -> Vec<Test> {
 
 async fn a_failure_is_told_with_its_place_and_its_gateways_last_lines() {
     let fails = async {
-        let gateway = &shared::open().await.gateway;
-        let passed = answer(gateway.get(&shared::user("report"), "/v1/models")).await;
+        // Of its own: others' lines would come behind what is looked for.
+        let pair = shared::pair(Options::new().var("USER_BINDING", "open")).await;
+        let gateway = &pair.gateway;
+        let passed = answer(gateway.get("ada", "/v1/models")).await;
         let id = passed.request_id();
         let logged = || gateway.log().into_iter().find(|line| line["request_id"] == id);
         wait_for("log line", std::time::Duration::from_secs(30), logged).await;

@@ -69,7 +69,8 @@ pub fn run(mut tests: Vec<Test>) -> ExitCode {
     let folder = tempfile::tempdir().expect("a folder for everybody's state");
     tempfile::env::override_temp_dir(folder.path()).expect("nobody has made one before");
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(4)
+        // Some of what tests do blocks its thread, and others' upstreams have to answer meanwhile.
+        .worker_threads(8)
         .enable_all()
         .build()
         .expect("a runtime");

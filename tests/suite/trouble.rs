@@ -26,7 +26,7 @@ pub fn tests() -> Vec<Test> {
 }
 
 async fn an_upstream_that_is_not_there_is_unreachable_until_it_is_back() {
-    let address = free_address().await;
+    let address = free_address();
     let options = Options::new().var("USER_BINDING", "open").upstream(format!("http://{address}"));
     let gateway = Gateway::start(options).await;
     let began = Instant::now();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gateway_tests::oauth::{Provider, Verdict};
 use gateway_tests::script::chat_request;
+use gateway_tests::workerd::free_address;
 use gateway_tests::{Gateway, Options};
 use reqwest::Method;
 use tokio::io::AsyncReadExt;
@@ -89,8 +90,8 @@ struct WiFi {
 
 impl WiFi {
     async fn start(gateway: std::net::SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let address = free_address();
+        let listener = TcpListener::bind(address).await.unwrap();
         let task = Some(tokio::spawn(relay(listener, gateway)));
         Self { address, gateway, task }
     }

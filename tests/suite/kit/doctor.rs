@@ -1,8 +1,9 @@
 //! What can be in the way, each told apart by a code and a sentence.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
-use gateway_tests::{Options, Script, Upstream};
+use gateway_tests::{Options, Script, Seen, Upstream, wait_for};
 use reqwest::Method;
 use serde_json::json;
 
@@ -266,7 +267,9 @@ async fn who_is_told_to_wait_waits() {
     busy.place("/v1/chat/completions", error("upstream_busy", message));
     let kit = somebody(&busy.url());
     let running = tokio::spawn(async move { kit.setup().await });
-    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    let is_question = |seen: &Seen| seen.target == "/v1/chat/completions";
+    let asked = || busy.unscripted().iter().any(is_question).then_some(());
+    wait_for("a question", Duration::from_secs(30), asked).await;
     busy.place("/v1/chat/completions", Script::chat("ready", 3));
     let ended = running.await.unwrap();
     ended.is_ready();
