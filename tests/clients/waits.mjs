@@ -17,5 +17,5 @@ await new Promise((resolve) => setTimeout(resolve, 2000));
 const began = performance.now();
 assert.equal((await ask()).choices[0].message.content, "at last");
 const seconds = (performance.now() - began) / 1000;
-assert.ok(seconds > 30 && seconds < 62, `${seconds} s`);
+assert.ok(seconds > 50 && seconds < 62, `${seconds} s`);
 console.log("ok waited");

@@ -25,5 +25,5 @@ time.sleep(2)
 began = time.monotonic()
 assert ask().choices[0].message.content == "at last"
 seconds = time.monotonic() - began
-assert 30 < seconds < 62, seconds
+assert 50 < seconds < 62, seconds
 print("ok waited")

@@ -209,7 +209,7 @@ async fn nobody_hears_bad_after_it_is_well() {
     let refusals = Script::answer(500, &[], "no");
     let world = World::new(vec![refusals.clone(), refusals, Script::answer(200, &[], "ok")]).await;
     assert_eq!(world.chat("ada").await, 502);
-    assert_eq!(world.when_told(1, 30 * SECOND).await, news(&["bad"]));
+    assert_eq!(world.when_told(1, 5 * SECOND).await, news(&["bad"]));
     let _upstream = world.upstream().await;
     world.shown("it is well", |shown| shown["is_well"] == true).await;
     let told = world.when_told(3, 70 * SECOND).await;
@@ -294,7 +294,7 @@ async fn a_kill_in_between_loses_no_news() {
     let held = Script::new().gate(&gate).respond(200, &[], "ok");
     let world = World::new(vec![held, Script::answer(200, &[], "ok")]).await;
     assert_eq!(world.chat("ada").await, 502);
-    world.when_told(1, 30 * SECOND).await;
+    world.when_told(1, 5 * SECOND).await;
     // In the middle of telling.
     world.gateway.kill_runtime().await;
     world.gateway.restart().await;

@@ -82,7 +82,7 @@ const PEOPLE: usize = 40;
 
 /// A limit is to be seen within this, in milliseconds: the refusal's row takes up to two seconds to
 /// D1, and the page asks every other second.
-const SOON: u64 = 10_000;
+const SOON: u64 = 5_000;
 
 /// A room full of people.
 struct Room {

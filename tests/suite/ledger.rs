@@ -272,7 +272,7 @@ async fn a_row_is_there_within_two_seconds() {
         tokio::time::sleep(Duration::from_millis(130)).await;
     }
     println!("rows were there after {times:.2?} s");
-    assert!(times.iter().all(|time| *time < 5.0) && median(&times) < 2.2, "{times:?}");
+    assert!(times.iter().all(|time| *time < 2.2), "{times:?}");
 }
 
 /// Sends ten requests a second for `time`, spread over twenty users; each one's latency.

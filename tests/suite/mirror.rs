@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use gateway_tests::script::{chat_chunk, chat_request};
-use gateway_tests::{Gateway, Options, Script, median, wait_for};
+use gateway_tests::{Gateway, Options, Script, wait_for};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -71,7 +71,7 @@ async fn a_change_is_there_within_two_seconds() {
     let row = within(&|row| row["blocked"] == 0 && row["tier"] == Value::Null).await;
     assert!(row["created_at"].as_str() < row["updated_at"].as_str(), "{row}");
     println!("changes were there after {times:.2?} s");
-    assert!(times.iter().all(|time| *time < 5.0) && median(&times) < 2.2, "{times:?}");
+    assert!(times.iter().all(|time| *time < 2.2), "{times:?}");
 }
 
 async fn the_roster_and_the_object_write_their_own_columns() {

@@ -99,12 +99,10 @@ async fn a_slot_costs_two_messages_and_nothing_where_it_is_off() {
         when_said(&pair.gateway, 2 * said).await;
         assert_eq!(messages(&pair.gateway, "default").await, vec!["SlotMessage"; 2 * said]);
         if said > 0 {
-            // Nobody was before it.
-            assert!(answered.number("x-queue-ms") < 200, "{answered:?}");
-            // And one of the alarm's, which tells D1; two more where the answer took so long that D1
-            // was told of the slot in between.
-            let commits = commits_at_rest(&pair.gateway).await - before;
-            assert!((3..=5).contains(&commits), "{commits} commits");
+            // Nobody was before it; the two clocks may still differ by a tick.
+            assert!(answered.number("x-queue-ms") < 20, "{answered:?}");
+            // And one of the alarm's, which tells D1.
+            assert_eq!(commits_at_rest(&pair.gateway).await - before, 3);
         } else {
             assert!(!answered.headers.contains_key("x-queue-ms"));
         }
@@ -277,7 +275,7 @@ async fn a_stream_holds_its_slot_to_its_end_however_long() {
     running.await.unwrap().is(200);
     let waited = waiting.await.unwrap();
     waited.is(200);
-    assert!(waited.number("x-queue-ms") >= 95_000, "{waited:?}");
+    assert!(waited.number("x-queue-ms") >= 99_000, "{waited:?}");
 }
 
 async fn slots_that_died_with_the_runtime_are_free_after_a_lease() {

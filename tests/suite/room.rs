@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use gateway_tests::script::chat_request;
-use gateway_tests::{Gateway, Options, Script, median, wait_for};
+use gateway_tests::{Gateway, Options, Script, wait_for};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -130,19 +130,14 @@ async fn a_limit_that_was_met_is_seen_at_once() {
     let options = Options::new().var("USER_BINDING", "open").var("REQUESTS_PER_MINUTE", "1");
     let pair = shared::pair(options).await;
     let gateway = &pair.gateway;
-    let mut times = Vec::new();
-    for user in ["ada", "bob", "cy"] {
-        let models = || answer(gateway.get(user, "/v1/models"));
-        models().await.is(200);
-        models().await.is(429);
-        let began = Instant::now();
-        while tile(&overview(gateway).await, user)["state"] != "limited" {
-            assert!(began.elapsed() < Duration::from_secs(20), "it takes too long");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        times.push(began.elapsed().as_secs_f64());
+    let models = || answer(gateway.get("ada", "/v1/models"));
+    models().await.is(200);
+    models().await.is(429);
+    let began = Instant::now();
+    while tile(&overview(gateway).await, "ada")["state"] != "limited" {
+        assert!(began.elapsed() < Duration::from_secs(2), "it takes too long");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert!(median(&times) < 2.0, "{times:?}");
 }
 
 async fn a_thousand_users_cost_one_query_and_no_object() {

@@ -1,7 +1,5 @@
 //! `/health`, `/ready`, what is not there, and what browsers ask.
 
-use std::time::{Duration, Instant};
-
 use gateway_tests::{Script, raw};
 use reqwest::Method;
 use serde_json::json;
@@ -33,15 +31,7 @@ async fn health_is_two_members_in_their_order() {
 
 async fn ready_says_that_all_is_well() {
     let gateway = &shared::open().await.gateway;
-    let began = Instant::now();
-    let ready = loop {
-        let ready = answer(gateway.request(Method::GET, "/ready")).await;
-        // Where the machine is busy an upstream may be too slow for the look at it.
-        if ready.status == 200 || began.elapsed() > Duration::from_secs(30) {
-            break ready;
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    };
+    let ready = answer(gateway.request(Method::GET, "/ready")).await;
     ready.is(200);
     assert_eq!(
         ready.json(),
