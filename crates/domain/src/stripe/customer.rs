@@ -46,7 +46,7 @@ pub struct Mirror {
     pub is_waiting: bool,
     /// A JSON object: `revision`, `customer_id`, `user_id`, `subscription_id` and `status` of the
     /// subscription that counts most, and `notes` with `kind`, `subject`, `user_id`, `text` and
-    /// `created_at`: all that has happened since, and all that waits.
+    /// `created_at`: all that has happened since, the oldest first, and all that waits.
     pub row: Value,
 }
 
@@ -155,7 +155,9 @@ impl Customer {
             || self.forgotten.is_some()
             || lives.iter().any(|life| self.user_of(life).is_some() || is_sold(life, prices));
         let back = self.events.iter().filter(|event| is_ours || event.user.is_some());
-        let mut notes: Vec<_> = back.filter_map(|event| self.money_back(event)).collect();
+        let mut back: Vec<_> = back.filter(|event| is_money_back(event)).collect();
+        back.sort_by_key(|event| (event.created, &event.id));
+        let mut notes: Vec<_> = back.into_iter().map(|event| self.money_back(event)).collect();
         notes.extend(lives.iter().flat_map(|life| self.wanting(life, prices)));
         Mirror {
             revision: self.revision,
@@ -328,14 +330,10 @@ impl Customer {
     }
 
     /// Something that has happened, and that the operator may want to do something about.
-    fn money_back(&self, event: &Event) -> Option<Value> {
-        let kind = match event.kind.as_str() {
-            REFUND => "refund",
-            DISPUTE => "dispute",
-            _ => return None,
-        };
+    fn money_back(&self, event: &Event) -> Value {
+        let kind = if event.kind == DISPUTE { "dispute" } else { "refund" };
         let user = event.user.as_ref().or_else(|| self.user());
-        Some(note(kind, event, &event.id, user, &money_back(kind, &event.subject)))
+        note(kind, event, &event.id, user, &money_back(kind, &event.subject))
     }
 }
 

@@ -9,7 +9,7 @@ use super::super::customer::Customer;
 use super::super::event::Event;
 use super::super::reference::reference_of;
 use super::super::subscription::Life;
-use super::{changed, checkout, invoice, read, secrets, subscription, user};
+use super::{CHARGE, changed, checkout, invoice, read, secrets, subscription, user};
 use crate::clock::Millis;
 use crate::identifiers::UserId;
 use crate::tier::{Standing, Subscription};
@@ -88,6 +88,7 @@ enum Step {
     Checkout(&'static str),
     /// A checkout of no subscription.
     Loose(&'static str),
+    Refunded,
 }
 
 fn steps() -> impl Strategy<Value = Vec<(usize, Millis, Step)>> {
@@ -110,6 +111,7 @@ fn steps() -> impl Strategy<Value = Vec<(usize, Millis, Step)>> {
         1 => prop::sample::select(vec!["ada", "bob"]).prop_map(Step::Names),
         1 => prop::sample::select(vec!["ada", "bob"]).prop_map(Step::Checkout),
         1 => prop::sample::select(vec!["eve", "bob"]).prop_map(Step::Loose),
+        2 => Just(Step::Refunded),
     ];
     prop::collection::vec((0_usize..2, 0_i64..12, step), 1..14)
 }
@@ -131,6 +133,10 @@ fn event(&(which, second, ref step): &(usize, Millis, Step)) -> Value {
         Step::Paid => invoice(id, "paid", second),
         Step::Failed => invoice(id, "payment_failed", second),
         Step::Checkout(name) => checkout(id, second, signed(name)),
+        Step::Refunded => {
+            let event = json!(format!("evt_{id}_refund_{second}"));
+            changed(CHARGE, &[("/id", event), ("/created", json!(second))])
+        }
     }
 }
 
@@ -150,7 +156,7 @@ fn story(steps: &[(Millis, Step)]) -> Standing {
             }
             Step::Paid => (due, is_paid) = (None, true),
             Step::Failed => due = due.or(Some(second * 1_000)),
-            Step::Names(_) | Step::Checkout(_) | Step::Loose(_) => {}
+            Step::Names(_) | Step::Checkout(_) | Step::Loose(_) | Step::Refunded => {}
         }
     }
     let is_alive = matches!(status, "active" | "trialing" | "past_due")
