@@ -17,6 +17,9 @@ use crate::report::{self, Log};
 use crate::serve::{Running, Runtime, signal, spawn};
 use crate::wait_for;
 
+/// How long a line may be on its way from the runtime's log.
+const LOGGING: Duration = Duration::from_secs(30);
+
 /// What a gateway is started with.
 #[derive(Clone, Default)]
 pub struct Options {
@@ -339,6 +342,23 @@ impl Gateway {
     pub fn log(&self) -> Vec<Value> {
         let log = self.log.lock().unwrap();
         log.iter().filter_map(|line| json_object(line)).collect()
+    }
+
+    /// The first log line about a request; it may come after the answer.
+    ///
+    /// # Panics
+    /// When there is none within half a minute.
+    pub async fn log_line(&self, request_id: &str) -> Value {
+        let line = || self.log().into_iter().find(|line| line["request_id"] == request_id);
+        wait_for("line in the log", LOGGING, line).await
+    }
+
+    /// Waits for words in what went to stderr; they may come after the answer.
+    ///
+    /// # Panics
+    /// When they don't within half a minute.
+    pub async fn logs(&self, words: &str) {
+        wait_for(words, LOGGING, || self.log_text().contains(words).then_some(())).await;
     }
 }
 

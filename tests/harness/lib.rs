@@ -27,6 +27,7 @@ pub mod openclaw_install;
 pub mod openclaw_provider;
 pub mod openclaw_search;
 pub mod openclaw_tunnel;
+pub mod ports;
 pub mod raw;
 pub mod redaction;
 pub mod report;

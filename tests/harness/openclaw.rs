@@ -6,7 +6,6 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::types::FromSql;
@@ -14,6 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
 use crate::openclaw_install;
+use crate::ports::free_port;
 use crate::redaction::RUN;
 
 /// The bearer that this OpenClaw asks for.
@@ -334,21 +334,4 @@ fn write_settings(file: &Path, settings: &Value) {
 fn parent(process: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
-}
-
-/// A port that was free a moment ago. It is none of those that the system gives to connections, so it
-/// stays free while whoever listens there is started anew.
-///
-/// # Panics
-/// When there is none.
-#[must_use]
-pub fn free_port() -> u16 {
-    static TAKEN: AtomicU16 = AtomicU16::new(0);
-    // Other programs that do the same begin elsewhere.
-    let first = u16::try_from(std::process::id() % 12_000).expect("it is below 12,000");
-    let ports = std::iter::repeat_with(|| {
-        20_000 + (first + TAKEN.fetch_add(1, Ordering::Relaxed)) % 12_000
-    });
-    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    ports.take(12_000).find(is_free).expect("a free port")
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-use crate::openclaw::free_port;
+use crate::ports::free_address;
 
 const CONFIGURATION: &str = r#"
 using Workerd = import "/workerd/workerd.capnp";
@@ -66,10 +66,4 @@ impl Drop for Workerd {
         self.process.kill().ok();
         self.process.wait().ok();
     }
-}
-
-/// An address that nobody listens on, nor comes to while whoever is to listen there is away.
-#[must_use]
-pub fn free_address() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }

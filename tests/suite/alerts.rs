@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use gateway_tests::ports::free_address;
 use gateway_tests::redaction::RUN;
 use gateway_tests::script::chat_request;
 use gateway_tests::upstream::Route;
-use gateway_tests::workerd::free_address;
 use gateway_tests::{Gateway, Options, Script, Upstream, wait_for};
 use reqwest::Method;
 use serde_json::{Value, json};

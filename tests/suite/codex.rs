@@ -119,12 +119,6 @@ impl Stage {
         request.json(&chat_request("hi", false))
     }
 
-    /// Waits for words in the gateway's log, which may come after the answer.
-    pub async fn logs(&self, words: &str) {
-        let logged = || self.gateway.log_text().contains(words).then_some(());
-        wait_for(words, Duration::from_secs(30), logged).await;
-    }
-
     pub async fn says(&self, person: &Person) -> Answer {
         answer(self.chat(person)).await
     }
@@ -344,7 +338,7 @@ async fn a_provider_that_is_down_or_lies_loses_nothing() {
     stage.behave(&ada, |behaviour| behaviour.lie = None);
     stage.says(&ada).await.is(200);
     assert_eq!(stage.provider.session(&ada.name).reused, 0);
-    stage.logs(&format!("{}: it answered 401 and invalid_client", ada.name)).await;
+    stage.gateway.logs(&format!("{}: it answered 401 and invalid_client", ada.name)).await;
     assert!(!stage.gateway.log_text().contains("at-lie"), "what it said is in the log");
 }
 

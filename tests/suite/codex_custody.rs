@@ -76,7 +76,7 @@ async fn a_row_that_is_put_into_another_users_object_doesnt_open() {
         "{}: what is stored was altered, or was sealed for another user or purpose",
         eve.name
     );
-    stage.logs(&line).await;
+    stage.gateway.logs(&line).await;
     assert!(!stage.gateway.log_text().contains("panic"), "{}", stage.gateway.log_text());
 }
 
@@ -98,7 +98,7 @@ async fn a_key_can_be_changed() {
     assert_ne!(before, after, "it is sealed anew when it is used");
     stage.says(&ada).await.is(200);
     let resealed = |line: &Value| line["event"] == "codex_reseal" && line["user_id"] == ada.name;
-    stage.logs("codex_reseal").await;
+    stage.gateway.logs("codex_reseal").await;
     assert_eq!(stage.gateway.log().iter().filter(|line| resealed(line)).count(), 1, "once");
     let settings = keys(&stage, &second, "");
     stage.gateway.restart_with(settings).await;
@@ -122,7 +122,7 @@ async fn a_wrong_key_loses_nothing() {
             stage.says(person).await.refuses(401, "codex_session_expired");
         }
         let line = format!("{}: it was sealed with another key", person.name);
-        stage.logs(&line).await;
+        stage.gateway.logs(&line).await;
     }
     let settings = keys(&stage, &right, "");
     stage.gateway.restart_with(settings).await;

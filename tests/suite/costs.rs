@@ -34,9 +34,7 @@ pub fn tests() -> Vec<Test> {
 pub async fn messages(gateway: &Gateway, user: &str) -> Vec<String> {
     // The log is a queue: once a later line is there, all lines before it are.
     let later = answer(gateway.request(Method::GET, "/nothing")).await;
-    let is_later = |line: &Value| line["request_id"] == later.request_id();
-    let arrived = || gateway.log().iter().any(is_later).then_some(());
-    wait_for("line in the log", Duration::from_secs(30), arrived).await;
+    gateway.log_line(later.request_id()).await;
     let mut lines = gateway.log();
     lines.retain(|line| line["event"] == "object_call" && line["object"] == user);
     lines.iter().map(|line| line["message"].as_str().unwrap().to_owned()).collect()

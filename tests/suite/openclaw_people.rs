@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use gateway_tests::ctl::{Ctl, Ended};
-use gateway_tests::openclaw::{OpenClaw, TOKEN, free_port};
+use gateway_tests::openclaw::{OpenClaw, TOKEN};
 use gateway_tests::openclaw_provider::Provider;
+use gateway_tests::ports::free_port;
 use gateway_tests::redaction::RUN;
 use gateway_tests::{Gateway, Options};
 use reqwest::{Method, RequestBuilder};

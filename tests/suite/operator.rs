@@ -112,9 +112,7 @@ async fn a_key_is_labelled_seen_and_revoked() {
     assert_eq!(seen(gateway, &ada).await["keys"].as_array().unwrap().len(), 1);
     gateway.ledger().row(refused.request_id()).await;
     for (answered, key) in [(&used, &keys[0]), (&refused, &keys[0])] {
-        let is_its = |line: &Value| line["request_id"] == answered.request_id();
-        let line = || gateway.log().into_iter().find(is_its);
-        let line = wait_for("line in the log", Duration::from_secs(30), line).await;
+        let line = gateway.log_line(answered.request_id()).await;
         assert_eq!(line["key_id"], key["key_id"], "the log names the key: {line}");
     }
 }

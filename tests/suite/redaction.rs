@@ -3,10 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use gateway_tests::redaction::{Place, RUN, Secrets, Told};
-use gateway_tests::{Options, Script, wait_for};
+use gateway_tests::{Options, Script};
 use libtest_mimic::{Arguments, Failed, Trial};
 use reqwest::Method;
 use serde_json::json;
@@ -68,8 +67,7 @@ async fn what_is_told_anywhere_is_found() {
     let keys = pair.gateway.operator(Method::POST, "/operator/api/users/ada/keys");
     let refused = answer(keys.json(&json!({ &word: 1 }))).await;
     refused.refuses(400, "invalid_json");
-    let logged = || pair.gateway.log_text().contains(passed.request_id()).then_some(());
-    wait_for("line in the log", Duration::from_secs(30), logged).await;
+    pair.gateway.log_line(passed.request_id()).await;
     drop(pair);
 
     let secrets = Secrets::from([(word.clone(), "a planted word".to_owned())]);

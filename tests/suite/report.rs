@@ -1,6 +1,6 @@
 //! A failed test's report, which is all that a log of CI has.
 
-use gateway_tests::{Options, report, wait_for};
+use gateway_tests::{Options, report};
 
 use crate::answer::answer;
 use crate::runner::Test;
@@ -17,8 +17,7 @@ async fn a_failure_is_told_with_its_place_and_its_gateways_last_lines() {
         let gateway = &pair.gateway;
         let passed = answer(gateway.get("ada", "/v1/models")).await;
         let id = passed.request_id();
-        let logged = || gateway.log().into_iter().find(|line| line["request_id"] == id);
-        wait_for("log line", std::time::Duration::from_secs(30), logged).await;
+        gateway.log_line(id).await;
         panic!("on purpose, after {id}");
     };
     let told = report::run(fails).await.unwrap_err();

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use gateway_tests::openclaw::free_port;
+use gateway_tests::ports::{free_address, free_port};
 use gateway_tests::script::chat_request;
-use gateway_tests::workerd::free_address;
 use gateway_tests::{Gateway, Options, Script, Upstream};
 use reqwest::Method;
 use tokio::net::TcpListener;

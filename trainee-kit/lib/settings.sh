@@ -24,8 +24,18 @@ WIDE_BLANK=$'\xc2\xa0' NO_BLANK=$'\xe2\x80\x8b' BYTE_ORDER_MARK=$'\xef\xbb\xbf'
 unfinished='' terminal=''
 trap 'tidy_up' EXIT
 tidy_up() {
-  [ -z "$terminal" ] || stty "$terminal" 2>/dev/null
+  show_typing
   [ -z "$unfinished" ] || rm -f "$unfinished"
+}
+
+hide_typing() {
+  terminal=$(stty -g 2>/dev/null) || terminal=''
+  stty -echo 2>/dev/null
+}
+
+show_typing() {
+  [ -z "$terminal" ] || stty "$terminal" 2>/dev/null
+  terminal=''
 }
 
 say() { printf '%s\n' "$*"; }
@@ -233,18 +243,14 @@ is_local() {
 ask_for() {
   local name=$1 question=$2 hidden=${3-} typed=''
   is_interactive || return 1
+  # Before the question, so that what is typed at once isn't shown either.
+  [ -z "$hidden" ] || hide_typing
+  printf '%s ' "$question" >&2
+  # Where there is no stty, Bash hides it.
+  read -r ${hidden:+-s} typed
   if [ -n "$hidden" ]; then
-    # Before the question, so that what is typed at once isn't shown either.
-    terminal=$(stty -g 2>/dev/null) || terminal=''
-    stty -echo 2>/dev/null || true
-    printf '%s ' "$question" >&2
-    read -r -s typed
-    [ -z "$terminal" ] || stty "$terminal" 2>/dev/null
-    terminal=''
+    show_typing
     printf '\n' >&2
-  else
-    printf '%s ' "$question" >&2
-    read -r typed
   fi
   clean "$typed"
   printf -v "$name" '%s' "$cleaned"

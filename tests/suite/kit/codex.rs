@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use gateway_tests::oauth::{Provider, Verdict};
+use gateway_tests::ports::free_address;
 use gateway_tests::script::chat_request;
-use gateway_tests::workerd::free_address;
 use gateway_tests::{Gateway, Options};
 use reqwest::Method;
 use tokio::io::AsyncReadExt;

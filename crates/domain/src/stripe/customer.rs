@@ -154,8 +154,8 @@ impl Customer {
         let is_ours = self.id().is_none()
             || self.forgotten.is_some()
             || lives.iter().any(|life| self.user_of(life).is_some() || is_sold(life, prices));
-        let back = self.events.iter().filter(|event| is_ours || event.user.is_some());
-        let mut back: Vec<_> = back.filter(|event| is_money_back(event)).collect();
+        let is_told = |event: &&Event| is_money_back(event) && (is_ours || event.user.is_some());
+        let mut back: Vec<_> = self.events.iter().filter(is_told).collect();
         back.sort_by_key(|event| (event.created, &event.id));
         let mut notes: Vec<_> = back.into_iter().map(|event| self.money_back(event)).collect();
         notes.extend(lives.iter().flat_map(|life| self.wanting(life, prices)));
