@@ -78,23 +78,32 @@ export async function start({ state, port, entrypoint = "default", died }, worke
   return { miniflare, origin, pid: runtime.pid };
 }
 
+// Miniflare forgets in the runtime what a call there is about as soon as our end of it is garbage, even
+// while the call is under way, which then fails with "false == true". What is here is never garbage.
+const held = [];
+
+function hold(proxy) {
+  held.push(proxy);
+  return proxy;
+}
+
 // The table is the one that `wrangler d1 migrations` keeps, so that both tools agree on what is done.
 export async function migrate(database, folder, told) {
-  await database
-    .prepare(
-      "create table if not exists d1_migrations (id integer primary key autoincrement, " +
-        "name text unique, applied_at timestamp default current_timestamp not null)",
-    )
-    .run();
-  const { results } = await database.prepare("select name from d1_migrations").all();
+  hold(database);
+  const prepare = (sql) => hold(database.prepare(sql));
+  await prepare(
+    "create table if not exists d1_migrations (id integer primary key autoincrement, " +
+      "name text unique, applied_at timestamp default current_timestamp not null)",
+  ).run();
+  const { results } = await prepare("select name from d1_migrations").all();
   const done = new Set(results.map((row) => row.name));
   const names = readdirSync(folder)
     .filter((name) => name.endsWith(".sql") && !done.has(name))
     .sort();
   for (const name of names) {
     await database.batch([
-      database.prepare(readFileSync(join(folder, name), "utf8")),
-      database.prepare("insert into d1_migrations (name) values (?)").bind(name),
+      prepare(readFileSync(join(folder, name), "utf8")),
+      hold(prepare("insert into d1_migrations (name) values (?)").bind(name)),
     ]);
     told(name);
   }

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use gateway_tests::ports::{free_address, free_port};
 use gateway_tests::script::chat_request;
-use gateway_tests::{Gateway, Options, Script, Upstream};
+use gateway_tests::{Gateway, Options, Script, Upstream, node_tool, workspace};
 use reqwest::Method;
 use tokio::net::TcpListener;
+use tokio::process::Command;
 
 use crate::answer::answer;
 use crate::runner::Test;
@@ -21,6 +22,7 @@ pub fn tests() -> Vec<Test> {
         a_request_that_did_not_get_through_is_tried_once_more,
         a_setting_that_is_wrong_is_named_at_the_start,
         who_is_stopped_can_be_started_again_at_once,
+        a_migration_outlives_the_garbage_of_its_statements,
     ]
 }
 
@@ -133,4 +135,15 @@ async fn who_is_stopped_can_be_started_again_at_once() {
         gateway.restart().await;
         answer(gateway.request(Method::GET, "/health")).await.is(200);
     }
+}
+
+async fn a_migration_outlives_the_garbage_of_its_statements() {
+    let state = tempfile::tempdir().unwrap();
+    let mut node = Command::new(node_tool("node"));
+    node.args(["--expose-gc", "tests/clients/migrations.mjs"]).current_dir(workspace());
+    node.arg(state.path()).arg(free_port().to_string()).kill_on_drop(true);
+    let ended = tokio::time::timeout(Duration::from_mins(2), node.output()).await.unwrap().unwrap();
+    let files = std::fs::read_dir(workspace().join("migrations")).unwrap();
+    let (told, failed) = (String::from_utf8(ended.stdout), String::from_utf8(ended.stderr));
+    assert_eq!(told.unwrap().lines().count(), files.count(), "{}", failed.unwrap());
 }
