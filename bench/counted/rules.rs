@@ -4,12 +4,13 @@ use std::hint::black_box;
 
 use bench::{EVENT, admit, settle};
 use domain::agent_body::{self, ModelChoice};
+use domain::endpoint::Protocol;
 use domain::fingerprint::Fingerprint;
 use domain::gateway_key;
 use domain::identifiers::UserId;
 use domain::identity::{self, Claims};
 use domain::keyed_hash::session_key;
-use domain::meter::{Answer, Endpoint, Format, Meter};
+use domain::meter::{Answer, Format, Meter};
 use domain::path::{check_plain, gateway_path};
 use domain::rate_headers::standing_headers;
 use domain::secret::Secret;
@@ -134,13 +135,13 @@ fn chat_body_with_usage() {
 fn agent_body_of_chat() {
     let models = ["gpt-4o".to_owned()];
     let models = ModelChoice { default: "openclaw/default", allowed: &models };
-    let body = counted(|| agent_body::prepare(black_box(CHAT), Endpoint::ChatCompletions, models));
+    let body = counted(|| agent_body::prepare(black_box(CHAT), Protocol::Chat, models));
     assert!(body.is_ok());
 }
 
 fn meter_of(strip_usage: bool) -> Meter {
-    let endpoint = Endpoint::ChatCompletions;
-    let mut meter = Meter::new(Answer { format: Format::EventStream, endpoint, strip_usage });
+    let protocol = Protocol::Chat;
+    let mut meter = Meter::new(Answer { format: Format::EventStream, protocol, strip_usage });
     meter.push(EVENT);
     meter
 }

@@ -2,8 +2,8 @@
 //! identity that was not taken out or shown.
 
 use domain::agent_body::{ModelChoice, prepare};
+use domain::endpoint::Protocol;
 use domain::json_object::JsonObject;
-use domain::meter::Endpoint;
 use domain::{chat_body, model_list};
 use serde_json::Value;
 
@@ -23,12 +23,12 @@ pub fn hold(body: &[u8]) {
     }
 
     let models = ModelChoice { default: "default", allowed: &["other".to_owned()] };
-    for endpoint in [Endpoint::ChatCompletions, Endpoint::Responses] {
-        let Ok(agent) = prepare(body, endpoint, models) else { continue };
+    for protocol in [Protocol::Chat, Protocol::Responses] {
+        let Ok(agent) = prepare(body, protocol, models) else { continue };
         let sent = JsonObject::parse(&agent.body).expect("what is sent can be read");
         assert!(sent.get("user").is_none() && sent.get("__proto__").is_none());
         assert_eq!(sent.get("model"), Some(format!("{:?}", agent.model).as_str()));
-        if endpoint == Endpoint::Responses {
+        if protocol == Protocol::Responses {
             let id = sent.get("previous_response_id").unwrap_or("null");
             let id: Option<String> = serde_json::from_str(id).expect("a string or null");
             assert_eq!(id, agent.previous_response_id);

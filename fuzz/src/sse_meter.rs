@@ -1,7 +1,8 @@
 //! A stream of any bytes, cut anywhere: the same goes out and the same is counted as of the whole;
 //! nothing is lost or changed but a usage chunk; a break ends in the error and `[DONE]`.
 
-use domain::meter::{Answer, Endpoint, Format, Meter, Output};
+use domain::endpoint::Protocol;
+use domain::meter::{Answer, Format, Meter, Output};
 
 fn send<'a>(meter: &mut Meter, chunks: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut out = Vec::new();
@@ -17,10 +18,10 @@ fn send<'a>(meter: &mut Meter, chunks: impl Iterator<Item = &'a [u8]>) -> Vec<u8
 pub fn hold(input: &[u8]) {
     let [choice, size, stream @ ..] = input else { return };
     let (choice, size) = (*choice, usize::from(*size) + 1);
-    let endpoints = [Endpoint::ChatCompletions, Endpoint::Responses, Endpoint::Other];
-    let endpoint = endpoints[usize::from(choice / 2) % endpoints.len()];
+    let protocols = [Protocol::Chat, Protocol::Responses, Protocol::Other];
+    let protocol = protocols[usize::from(choice / 2) % protocols.len()];
     let strip_usage = choice % 2 == 1;
-    let meter = || Meter::new(Answer { format: Format::EventStream, endpoint, strip_usage });
+    let meter = || Meter::new(Answer { format: Format::EventStream, protocol, strip_usage });
 
     let (mut whole, mut cut) = (meter(), meter());
     let mut sent_whole = send(&mut whole, [stream].into_iter());
@@ -38,6 +39,6 @@ pub fn hold(input: &[u8]) {
     send(&mut broken, stream.chunks(size));
     let done = broken.tally().done_seen;
     let last = broken.interrupted();
-    let end: &[u8] = if endpoint == Endpoint::Responses { b"}}}\n\n" } else { b"data: [DONE]\n\n" };
+    let end: &[u8] = if protocol == Protocol::Responses { b"}}}\n\n" } else { b"data: [DONE]\n\n" };
     assert!(if done { last.is_empty() } else { last.ends_with(end) });
 }

@@ -13,6 +13,7 @@
 //! 6. The answer streams back; its end settles the request in `wait_until`.
 
 use domain::clock::{Millis, sql_text};
+use domain::endpoint::Endpoint;
 use domain::entry::{Entry, Outcome};
 use domain::fair_queue::Ask;
 use domain::identifiers::{DEFAULT_PROJECT, parse_label};
@@ -232,7 +233,8 @@ async fn forward(asked: &Asked<'_>, mut plan: Plan, permit: Permit, mut duty: Du
     };
     plan.address(upstream);
     let weight = permit.tier.map_or(1, Tier::weight);
-    let waited_ms = match queue(asked, upstream, weight, &mut duty).await {
+    let place = (upstream, plan.endpoint);
+    let waited_ms = match queue(asked, place, weight, &mut duty).await {
         Ok(waited_ms) => waited_ms,
         Err(no_answer) => return duty.settlement.end_unanswered(no_answer),
     };
@@ -247,13 +249,12 @@ async fn forward(asked: &Asked<'_>, mut plan: Plan, permit: Permit, mut duty: Du
 /// Step 4. Says how long it took, where there is a queue.
 async fn queue(
     asked: &Asked<'_>,
-    upstream: &Upstream,
+    (upstream, endpoint): (&Upstream, Endpoint),
     weight: u32,
     duty: &mut Duty<'_>,
 ) -> Result<Option<Millis>, NoAnswer> {
     let Duty { context, settings, settlement, departure } = duty;
-    let is_inference = upstream_policy::is_inference(&asked.incoming.method, &asked.path);
-    let Some(slots) = upstream.slots.filter(|_| is_inference) else { return Ok(None) };
+    let Some(slots) = upstream.slots.filter(|_| endpoint.is_inference()) else { return Ok(None) };
     let ask = Ask {
         request_id: asked.incoming.request_id.clone(),
         user_id: asked.caller.user_id.to_string(),
@@ -316,7 +317,7 @@ async fn exchange(
     }
     if permit.binds
         && answer.response.ok()
-        && upstream_policy::is_inference(&asked.incoming.method, &asked.path)
+        && plan.endpoint.is_inference()
         && let Some(bearer) = asked.caller.shown.bearer.clone()
     {
         // Before the client hears of it: from then on nobody else is this user. Should it fail, the

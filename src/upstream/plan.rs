@@ -2,8 +2,8 @@
 
 use domain::agent_body::{self, ModelChoice};
 use domain::custody::{Label, Purpose};
+use domain::endpoint::{Endpoint, Protocol};
 use domain::identity::{self, Caller};
-use domain::meter::Endpoint;
 use domain::secret::Secret;
 use domain::session::return_path::messages::Funds;
 use domain::settings::{AgentSettings, AuthMode, Settings, UpstreamKind};
@@ -50,7 +50,7 @@ pub struct Plan {
     pub body: Body,
     /// Tells of an upload that can't go on.
     pub upload: Option<oneshot::Receiver<UploadFailure>>,
-    /// In which manner the answer comes.
+    /// What it is that is asked for.
     pub endpoint: Endpoint,
     /// Whether the answer's usage chunk is the gateway's own wish.
     pub strip_usage: bool,
@@ -89,7 +89,7 @@ impl Plan {
             headers: forwarded_headers(incoming),
             body: Body::Empty,
             upload: None,
-            endpoint: upstream_policy::endpoint(method, &asked.path),
+            endpoint: Endpoint::of(method, &asked.path),
             strip_usage: false,
             model: None,
             agent: None,
@@ -114,7 +114,7 @@ impl Plan {
             self.headers.set("authorization", own_key.expose());
         }
         self.headers.set("x-forwarded-user", asked.caller.user_id.as_str());
-        if self.endpoint != Endpoint::ChatCompletions {
+        if self.endpoint.protocol != Protocol::Chat || !self.endpoint.is_inference() {
             // A token may turn out to be dead, and the request has to be sent once more then.
             (self.body, self.upload) = match settings.auth_mode {
                 AuthMode::Codex => {
@@ -156,14 +156,14 @@ impl Plan {
             return Ok(());
         }
         // What a run calls comes back. Embeddings don't: their provider in OpenClaw is the operator's.
-        let is_run = self.endpoint != Endpoint::Other;
+        let is_run = matches!(self.endpoint.protocol, Protocol::Chat | Protocol::Responses);
         let funds = if is_run { funds(caller, settings)? } else { None };
         if funds.is_some() && !upstream_policy::names_one_agent(&default_model) {
             return Err(Error::NoAgentOfOwn);
         }
         let bytes = body::read(incoming, settings.max_body_bytes).await?;
         let choice = ModelChoice { default: &default_model, allowed: &agent.models };
-        let read = agent_body::prepare(&bytes, self.endpoint, choice)
+        let read = agent_body::prepare(&bytes, self.endpoint.protocol, choice)
             .map_err(|error| Error::InvalidJson { problem: error.to_string() })?;
         let conversation = read.conversation.or_else(|| conversation.clone());
         // A conversation that nobody named is never found again: its name is the request's own.

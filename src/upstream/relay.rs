@@ -73,7 +73,8 @@ pub async fn respond(
         settlement.end(Outcome::answered(status, 0));
         return Ok(Reply::new(status, headers, JsValue::NULL));
     };
-    let metered = Metered { format, endpoint: plan.endpoint, strip_usage: plan.strip_usage };
+    let metered =
+        Metered { format, protocol: plan.endpoint.protocol, strip_usage: plan.strip_usage };
     let mut passage = Passage {
         meter: Meter::new(metered),
         is_metered: is_ok && format != Format::Opaque,

@@ -12,8 +12,8 @@
 use std::borrow::Cow;
 
 use crate::chat_body::{ask_for_usage, is_stream};
+use crate::endpoint::Protocol;
 use crate::json_object::{JsonObject, JsonObjectError, string_value};
-use crate::meter::Endpoint;
 
 /// The `content-type` to send a prepared body with.
 pub const CONTENT_TYPE: &str = "application/json";
@@ -70,7 +70,7 @@ pub enum AgentBodyError {
 /// A body that isn't one plain JSON object, or has a field of the wrong kind that matters here.
 pub fn prepare(
     body: &[u8],
-    endpoint: Endpoint,
+    protocol: Protocol,
     models: ModelChoice<'_>,
 ) -> Result<AgentBody, AgentBodyError> {
     let mut request = JsonObject::parse(body)?;
@@ -88,7 +88,7 @@ pub fn prepare(
     request.set_string("model", &model);
 
     let mut previous_response_id = None;
-    if endpoint == Endpoint::Responses {
+    if protocol == Protocol::Responses {
         previous_response_id = optional_string(request.get("previous_response_id"))
             .filter(|id| {
                 id.as_ref().is_none_or(|id| id.chars().count() <= MAX_RESPONSE_ID_CHARACTERS)
@@ -102,8 +102,7 @@ pub fn prepare(
     }
 
     let stream = is_stream(&request);
-    let strip_usage =
-        stream && endpoint == Endpoint::ChatCompletions && ask_for_usage(&mut request);
+    let strip_usage = stream && protocol == Protocol::Chat && ask_for_usage(&mut request);
     let body = request.to_json().into_bytes();
     Ok(AgentBody { body, conversation, model, previous_response_id, strip_usage, stream })
 }

@@ -11,6 +11,7 @@ pub mod claim_code;
 pub mod clock;
 pub mod codex_account;
 pub mod custody;
+pub mod endpoint;
 pub mod entry;
 pub mod exposition;
 pub mod fair_queue;

@@ -1,6 +1,6 @@
 //! What goes to the upstream and what comes back: the lists, and nothing that isn't on them.
 
-use crate::meter::{Endpoint, Format};
+use crate::meter::Format;
 
 /// The request headers that are forwarded as they came.
 #[must_use]
@@ -30,24 +30,6 @@ pub fn response_header_name(name: &str) -> Option<String> {
     } else {
         None
     }
-}
-
-/// The manner in which a method and a path of `/v1` answer.
-#[must_use]
-pub fn endpoint(method: &str, path: &str) -> Endpoint {
-    match (method, path) {
-        ("POST", "/v1/chat/completions") => Endpoint::ChatCompletions,
-        ("POST", "/v1/responses") => Endpoint::Responses,
-        _ => Endpoint::Other,
-    }
-}
-
-/// Whether a model or an agent runs for it, and somebody pays: it waits for one of the upstream's
-/// slots, and where it succeeds the upstream took the caller's bearer.
-#[must_use]
-pub fn is_inference(method: &str, path: &str) -> bool {
-    let inferences = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"];
-    method == "POST" && inferences.contains(&path)
 }
 
 /// The kind of a body, by its `content-type`.

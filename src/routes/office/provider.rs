@@ -10,6 +10,7 @@
 
 use domain::codex_account;
 use domain::custody::{Label, Purpose, Sealed};
+use domain::endpoint::Endpoint;
 use domain::entry::Outcome;
 use domain::gateway_key::ShownKey;
 use domain::identifiers::UserId;
@@ -18,7 +19,7 @@ use domain::secret::Secret;
 use domain::session::codex::AccessToken;
 use domain::session::return_path::messages::{Draw, Drawn, Spent};
 use domain::settings::{AuthMode, ReturnSettings, Settings};
-use domain::{handle, meter, upstream_policy};
+use domain::{handle, upstream_policy};
 use futures::channel::oneshot;
 use futures::{FutureExt, select_biased};
 use serde::Serialize;
@@ -210,15 +211,11 @@ fn plan(made: &Call<'_>, to: &ReturnSettings, path: &str) -> Plan {
         headers,
         body: Body::Empty,
         upload: None,
-        endpoint: endpoint(&incoming.method, path),
+        endpoint: Endpoint::of(&incoming.method, &format!("/v1{path}")),
         strip_usage: false,
         model: None,
         agent: None,
     }
-}
-
-fn endpoint(method: &str, path: &str) -> meter::Endpoint {
-    upstream_policy::endpoint(method, &format!("/v1{path}"))
 }
 
 /// The key that pays.

@@ -5,17 +5,17 @@ use super::*;
 
 const DEFAULT: &str = "openclaw/default";
 
-fn prepared_at(body: impl AsRef<[u8]>, endpoint: Endpoint) -> Result<AgentBody, AgentBodyError> {
+fn prepared_at(body: impl AsRef<[u8]>, protocol: Protocol) -> Result<AgentBody, AgentBodyError> {
     let allowed = ["openclaw/research".to_owned(), "openclaw/é".to_owned()];
-    prepare(body.as_ref(), endpoint, ModelChoice { default: DEFAULT, allowed: &allowed })
+    prepare(body.as_ref(), protocol, ModelChoice { default: DEFAULT, allowed: &allowed })
 }
 
 fn prepared(body: impl AsRef<[u8]>) -> AgentBody {
-    prepared_at(body, Endpoint::Responses).unwrap()
+    prepared_at(body, Protocol::Responses).unwrap()
 }
 
 fn refusal(body: impl AsRef<[u8]>) -> AgentBodyError {
-    prepared_at(body, Endpoint::Responses).unwrap_err()
+    prepared_at(body, Protocol::Responses).unwrap_err()
 }
 
 fn text(body: &AgentBody) -> &str {
@@ -73,20 +73,20 @@ proptest! {
     #[test]
     fn what_javascript_would_read_is_what_was_taken_replaced_or_shown(
         members in prop::collection::vec((names(), values()), 0..6),
-        endpoint in prop::sample::select(
-            vec![Endpoint::ChatCompletions, Endpoint::Responses, Endpoint::Other]
+        protocol in prop::sample::select(
+            vec![Protocol::Chat, Protocol::Responses, Protocol::Other]
         ),
     ) {
         let members: Vec<String> =
             members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
         let body = format!("{{{}}}", members.join(","));
-        let Ok(found) = prepared_at(&body, endpoint) else { return Ok(()) };
+        let Ok(found) = prepared_at(&body, protocol) else { return Ok(()) };
         let sent: Value = serde_json::from_slice(&found.body).unwrap();
         prop_assert_eq!(&sent["user"], &Value::Null);
         prop_assert!(sent.get("user").is_none() && sent.get("__proto__").is_none());
         prop_assert_eq!(&sent["model"], &json!(found.model));
         prop_assert!(["openclaw/default", "openclaw/research", "openclaw/é"].contains(&&*found.model));
-        if endpoint == Endpoint::Responses {
+        if protocol == Protocol::Responses {
             prop_assert_eq!(&sent["previous_response_id"], &json!(found.previous_response_id));
         }
         prop_assert_eq!(found.stream, sent["stream"] == json!(true));
@@ -94,7 +94,7 @@ proptest! {
         let mut asked: Map<String, Value> = serde_json::from_str(&body).unwrap();
         let user = asked.remove("user").filter(|user| *user != json!("") && !user.is_null());
         prop_assert_eq!(json!(found.conversation), json!(user));
-        if endpoint == Endpoint::Responses && asked.get("previous_response_id") == Some(&Value::Null) {
+        if protocol == Protocol::Responses && asked.get("previous_response_id") == Some(&Value::Null) {
             asked.remove("previous_response_id");
         }
         let mut sent = sent.as_object().unwrap().clone();
@@ -107,7 +107,7 @@ proptest! {
 
     #[test]
     fn no_bytes_make_it_panic(body in prop::collection::vec(any::<u8>(), 0..64)) {
-        prop_assert!(prepared_at(&body, Endpoint::ChatCompletions).is_err());
+        prop_assert!(prepared_at(&body, Protocol::Chat).is_err());
     }
 }
 
@@ -139,7 +139,7 @@ fn fields_of_the_wrong_kind_are_named() {
         let body = format!("{{\"previous_response_id\":{id}}}");
         let error = refusal(&body);
         assert_eq!(error, AgentBodyError::PreviousResponseId);
-        assert!(prepared_at(&body, Endpoint::ChatCompletions).is_ok());
+        assert!(prepared_at(&body, Protocol::Chat).is_ok());
     }
 }
 
@@ -186,7 +186,7 @@ fn the_model_is_one_that_the_operator_allows() {
 #[test]
 fn a_chat_stream_is_asked_for_its_usage_and_no_other() {
     let body = r#"{"model":"m","stream":true}"#;
-    let chat = prepared_at(body, Endpoint::ChatCompletions).unwrap();
+    let chat = prepared_at(body, Protocol::Chat).unwrap();
     assert!(chat.stream && chat.strip_usage);
     assert_eq!(
         text(&chat),
@@ -196,7 +196,7 @@ fn a_chat_stream_is_asked_for_its_usage_and_no_other() {
     assert!(responses.stream && !responses.strip_usage);
     assert_eq!(text(&responses), r#"{"model":"openclaw/default","stream":true}"#);
     let asked = r#"{"stream":true,"stream_options":{"include_usage":true}}"#;
-    assert!(!prepared_at(asked, Endpoint::ChatCompletions).unwrap().strip_usage);
+    assert!(!prepared_at(asked, Protocol::Chat).unwrap().strip_usage);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::Endpoint;
 use super::seen::Seen;
+use crate::endpoint::Protocol;
 
 const CODE: &str = "upstream_interrupted";
 const MESSAGE: &str = "The connection to the model broke off in the middle of this answer, so it is \
@@ -45,8 +45,8 @@ struct ResponseError {
 }
 
 /// The events that end a broken stream in the manner of its endpoint.
-pub fn last_events(endpoint: Endpoint, seen: &Seen) -> String {
-    if endpoint == Endpoint::Responses {
+pub fn last_events(protocol: Protocol, seen: &Seen) -> String {
+    if protocol == Protocol::Responses {
         let failed = json(&FailedEvent {
             r#type: "response.failed",
             sequence_number: seen.sequence_number.map(|number| number.saturating_add(1)),

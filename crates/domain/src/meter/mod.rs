@@ -11,6 +11,7 @@ mod usage;
 
 use serde::{Deserialize, Serialize};
 
+use crate::endpoint::Protocol;
 use crate::json_tap::JsonTap;
 use crate::sse::{PieceKind, Splitter};
 use seen::Seen;
@@ -18,17 +19,6 @@ use usage::total_tokens;
 
 /// A comment that keeps an idle stream alive, and means nothing to a client.
 pub const PING: &[u8] = b": ping\n\n";
-
-/// The endpoints that have a manner of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endpoint {
-    /// `POST /v1/chat/completions`.
-    ChatCompletions,
-    /// `POST /v1/responses`.
-    Responses,
-    /// All else.
-    Other,
-}
 
 /// The kind of an answer's body, from its `content-type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +36,8 @@ pub enum Format {
 pub struct Answer {
     /// The kind of its body.
     pub format: Format,
-    /// Where the request went.
-    pub endpoint: Endpoint,
+    /// The protocol that it speaks.
+    pub protocol: Protocol,
     /// The usage chunk is not for the client: see [`crate::chat_body`].
     pub strip_usage: bool,
 }
@@ -103,7 +93,7 @@ impl TokensSource {
 /// The watch over one answer.
 #[derive(Debug)]
 pub struct Meter {
-    endpoint: Endpoint,
+    protocol: Protocol,
     reader: Reader,
 }
 
@@ -138,7 +128,7 @@ impl Meter {
             }),
             Format::Opaque => Reader::Opaque,
         };
-        Self { endpoint: answer.endpoint, reader }
+        Self { protocol: answer.protocol, reader }
     }
 
     /// Takes the next chunk of the upstream's answer; says what to send for it.
@@ -165,7 +155,7 @@ impl Meter {
     /// that had said that it is over needs nothing; other kinds of body have no way to tell.
     pub fn interrupted(&mut self) -> Vec<u8> {
         match &mut self.reader {
-            Reader::EventStream(events) => events.interrupted(self.endpoint),
+            Reader::EventStream(events) => events.interrupted(self.protocol),
             Reader::Json(_) | Reader::Opaque => Vec::new(),
         }
     }
@@ -211,7 +201,7 @@ impl Meter {
     #[must_use]
     pub fn response_id(&self) -> Option<&str> {
         match &self.reader {
-            _ if self.endpoint != Endpoint::Responses => None,
+            _ if self.protocol != Protocol::Responses => None,
             Reader::Json(tap) => tap.id(),
             Reader::EventStream(events) => events.seen.response_id.as_deref(),
             Reader::Opaque => None,
@@ -253,14 +243,14 @@ impl EventReader {
         if strip { Vec::new() } else { rest }
     }
 
-    fn interrupted(&mut self, endpoint: Endpoint) -> Vec<u8> {
+    fn interrupted(&mut self, protocol: Protocol) -> Vec<u8> {
         let inside = self.splitter.is_inside_event();
         self.splitter.take_rest();
         if self.seen.done && !inside {
             return Vec::new();
         }
         let end_of_event = if inside { "\n\n" } else { "" };
-        format!("{end_of_event}{}", interruption::last_events(endpoint, &self.seen)).into_bytes()
+        format!("{end_of_event}{}", interruption::last_events(protocol, &self.seen)).into_bytes()
     }
 }
 

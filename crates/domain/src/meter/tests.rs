@@ -9,16 +9,16 @@ const ERROR_AND_DONE: &str = concat!(
     "\n\ndata: [DONE]\n\n"
 );
 
-fn meter(format: Format, endpoint: Endpoint, strip_usage: bool) -> Meter {
-    Meter::new(Answer { format, endpoint, strip_usage })
+fn meter(format: Format, protocol: Protocol, strip_usage: bool) -> Meter {
+    Meter::new(Answer { format, protocol, strip_usage })
 }
 
 fn chat() -> Meter {
-    meter(Format::EventStream, Endpoint::ChatCompletions, false)
+    meter(Format::EventStream, Protocol::Chat, false)
 }
 
 fn responses() -> Meter {
-    meter(Format::EventStream, Endpoint::Responses, false)
+    meter(Format::EventStream, Protocol::Responses, false)
 }
 
 /// What goes out for a stream in these chunks, up to its end.
@@ -61,7 +61,7 @@ fn the_usage_chunk_is_taken_out_and_nothing_else() {
     };
     let chunk = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"total_tokens\":3}}\r\n\r\n";
     for cut in 0..stream(chunk).len() {
-        let mut meter = meter(Format::EventStream, Endpoint::ChatCompletions, true);
+        let mut meter = meter(Format::EventStream, Protocol::Chat, true);
         let whole = stream(chunk);
         let (one, other) = whole.as_bytes().split_at(cut);
         assert_eq!(sent(&mut meter, [one, other]), stream("").as_bytes());
@@ -83,7 +83,7 @@ fn the_usage_chunk_is_taken_out_and_nothing_else() {
         "data: {\"choices\":[],\"usage\":{},\"error\":{\"message\":\"x\"}}\n\n",
         "event: x\n\n",
     ] {
-        let mut meter = meter(Format::EventStream, Endpoint::ChatCompletions, true);
+        let mut meter = meter(Format::EventStream, Protocol::Chat, true);
         assert_eq!(meter.push(kept.as_bytes()), Output::Unchanged, "{kept}");
     }
 }
@@ -92,7 +92,7 @@ fn the_usage_chunk_is_taken_out_and_nothing_else() {
 fn a_usage_chunk_without_its_blank_line_is_still_read_and_taken_out() {
     let rest = b"data: {\"choices\":[],\"usage\":{\"total_tokens\":3}}";
     for (strip, left) in [(true, b"".as_slice()), (false, rest)] {
-        let mut meter = meter(Format::EventStream, Endpoint::ChatCompletions, strip);
+        let mut meter = meter(Format::EventStream, Protocol::Chat, strip);
         assert_eq!(meter.push(rest), Output::Replaced(Vec::new()));
         assert_eq!(meter.tally().source, TokensSource::None);
         assert_eq!(meter.finish(), left);
@@ -112,7 +112,7 @@ fn chat_text_is_content_refusals_and_tool_arguments() {
     assert_eq!(delta(r#"{"content":null}"#), (0, TokensSource::None));
     assert_eq!(delta(r#"{"content":7}"#), (0, TokensSource::None));
     let old = "data: {\"choices\":[{\"text\":\"12345\"}]}\n\n";
-    let other = meter(Format::EventStream, Endpoint::Other, false);
+    let other = meter(Format::EventStream, Protocol::Other, false);
     assert_eq!(count(other, old), (2, TokensSource::Estimated));
 }
 
@@ -162,12 +162,12 @@ fn the_id_of_a_response_is_known_before_its_event_is_sent() {
     }
     assert_eq!(meter.response_id(), Some("resp_1"));
 
-    let mut json = self::meter(Format::Json, Endpoint::Responses, false);
+    let mut json = self::meter(Format::Json, Protocol::Responses, false);
     json.push(br#"{"id":"resp_2"#);
     assert_eq!(json.response_id(), None);
     json.push(br#"","object":"#);
     assert_eq!(json.response_id(), Some("resp_2"));
-    let mut chat = self::meter(Format::Json, Endpoint::ChatCompletions, false);
+    let mut chat = self::meter(Format::Json, Protocol::Chat, false);
     chat.push(br#"{"id":"chatcmpl-1"}"#);
     assert_eq!(chat.response_id(), None);
 }
@@ -201,7 +201,7 @@ fn a_break_after_the_end_is_no_break() {
     assert!(meter.tally().done_seen);
     assert_eq!(meter.interrupted(), b"");
     for format in [Format::Json, Format::Opaque] {
-        let mut meter = self::meter(format, Endpoint::ChatCompletions, false);
+        let mut meter = self::meter(format, Protocol::Chat, false);
         meter.push(b"{");
         assert_eq!(meter.interrupted(), b"");
     }
@@ -245,7 +245,7 @@ fn a_ping_has_its_place_between_events_only() {
     assert_eq!(meter.ping(), None);
     let broken = String::from_utf8(meter.interrupted()).unwrap();
     assert_eq!(broken, format!("\n\n{ERROR_AND_DONE}"));
-    assert_eq!(self::meter(Format::Json, Endpoint::Other, false).ping(), None);
+    assert_eq!(self::meter(Format::Json, Protocol::Other, false).ping(), None);
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn usage_is_the_total_or_the_sum_of_its_parts() {
     let json = |usage: &str| {
         let body =
             format!(r#"{{"choices":[{{"message":{{"content":"hello"}}}}],"usage":{usage}}}"#);
-        count(meter(Format::Json, Endpoint::ChatCompletions, false), &body)
+        count(meter(Format::Json, Protocol::Chat, false), &body)
     };
     let event = |usage: &str| {
         let text = "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\n";
@@ -320,7 +320,7 @@ fn the_last_usage_that_can_be_believed_holds() {
 #[test]
 fn a_json_body_is_tallied_at_any_moment() {
     let body = br#"{"id":"x","choices":[{"message":{"content":"hello","refusal":null}}],"usage":{"total_tokens":12}}"#;
-    let mut meter = meter(Format::Json, Endpoint::ChatCompletions, false);
+    let mut meter = meter(Format::Json, Protocol::Chat, false);
     assert_eq!(meter.tally().source, TokensSource::None);
     meter.push(&body[..60]);
     assert_eq!((meter.tally().tokens, meter.tally().source), (2, TokensSource::Estimated));

@@ -3,7 +3,8 @@
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
-use domain::meter::{self, Endpoint, Format, Meter};
+use domain::endpoint::Protocol;
+use domain::meter::{self, Format, Meter};
 use domain::secret::Secret;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -125,11 +126,8 @@ impl Running<'_> {
             return Err(Broken::refused(status, &mut answer));
         }
         let format = format_of(answer.headers());
-        let mut meter = Meter::new(meter::Answer {
-            format,
-            endpoint: Endpoint::ChatCompletions,
-            strip_usage: false,
-        });
+        let mut meter =
+            Meter::new(meter::Answer { format, protocol: Protocol::Chat, strip_usage: false });
         let mut body = answer.body_mut().with_config().limit(u64::MAX).reader();
         let mut buffer = vec![0; 16 * 1024];
         let broke = |said: String| Broken { status, code: "stream_broke".to_owned(), said };

@@ -68,7 +68,7 @@ proptest! {
             None => (0, TokensSource::None),
         };
         for chunks in [chunks(&stream, &cuts), stream.chunks(1).collect(), vec![&stream]] {
-            let mut meter = meter(Format::EventStream, Endpoint::ChatCompletions, strip);
+            let mut meter = meter(Format::EventStream, Protocol::Chat, strip);
             let mut out = sent(&mut meter, chunks);
             prop_assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(&expected));
             out.extend(meter.finish());
@@ -88,9 +88,9 @@ proptest! {
         ),
         cuts in cuts(),
     ) {
-        for endpoint in [Endpoint::ChatCompletions, Endpoint::Responses, Endpoint::Other] {
+        for protocol in [Protocol::Chat, Protocol::Responses, Protocol::Other] {
             for format in [Format::Json, Format::EventStream, Format::Opaque] {
-                let mut meter = meter(format, endpoint, false);
+                let mut meter = meter(format, protocol, false);
                 let mut out = sent(&mut meter, chunks(&bytes, &cuts));
                 out.extend(meter.finish());
                 prop_assert_eq!(&out, &bytes);
@@ -116,7 +116,7 @@ proptest! {
     ) {
         let stream = bytes_of(&parts);
         let stream = &stream[..end.index(stream.len() + 1)];
-        let mut meter = meter(Format::EventStream, Endpoint::ChatCompletions, strip);
+        let mut meter = meter(Format::EventStream, Protocol::Chat, strip);
         let mut out = sent(&mut meter, chunks(stream, &cuts));
         let events = dispatched(&out);
         prop_assert_eq!(meter.interrupted(), ERROR_AND_DONE.as_bytes());
