@@ -27,7 +27,14 @@ pub fn admit(request_id: &str) -> Admit {
         month: None,
         outcome: Outcome::interrupted(),
     };
-    Admit { shown: Shown::default(), vouched: true, previous_response_id: None, funds: None, entry }
+    Admit {
+        shown: Shown::default(),
+        vouched: true,
+        is_free: false,
+        previous_response_id: None,
+        funds: None,
+        entry,
+    }
 }
 
 /// The settlement of the same request.

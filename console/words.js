@@ -113,7 +113,7 @@ const ERRORS = {
     title: "Earlier answer isn't known any more",
     advice: "They begin a new conversation.",
   },
-  upgrade_unsupported: { title: "WebSockets aren't supported", advice: "A plain HTTPS request does it." },
+  upgrade_required: { title: "WebSockets aren't supported", advice: "A plain HTTPS request does it." },
   upstream_unreachable: {
     title: "The agent can't be reached",
     advice:

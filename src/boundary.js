@@ -99,6 +99,8 @@ export function relayed(body, passage, pingAfter) {
 // All headers that a refusal of the same user may depend on, or the row that counts it.
 const MARKS = [
   "authorization",
+  "x-api-key",
+  "api-key",
   "x-gateway-key",
   "x-user-id",
   "x-project-id",

@@ -12,11 +12,16 @@ globalThis.queueMicrotask = (task) => void Promise.resolve().then(task);
 
 const office = () => import("../build-office/index.js");
 
-const ofAgents = /^https?:\/\/[^/]+\/(?:v1|u|health)(?:[/?#]|$)/;
+const ofAgents =
+  /^https?:\/\/[^/]+\/+(?:(?:v1|u|health|chat|completions|responses|embeddings|models|messages|images|audio|moderations|rerank)(?:[/?#]|$)|[?#]|$)/i;
+
+// Letters may be written as escapes; `domain::path::canonical` undoes them.
+const unescaped = (url) =>
+  url.includes("%") ? url.replace(/%[4-7][0-9a-f]/gi, (it) => decodeURIComponent(it)) : url;
 
 class Gateway extends WorkerEntrypoint {
   async fetch(request) {
-    const isOfAgents = ofAgents.test(request.url);
+    const isOfAgents = ofAgents.test(unescaped(request.url));
     // Who floods is refused here, before anything of the request is read (decision 14).
     const refusal = isOfAgents && gateway.Held.repeated(request, this.env, this.ctx);
     if (refusal) return refusal;

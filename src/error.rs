@@ -2,12 +2,13 @@
 
 mod refused;
 
+use domain::endpoint::Protocol;
+use domain::error_body::ErrorBody;
 use domain::identifiers::{InvalidUserId, UserId};
 use domain::identity::IdentityError;
 use domain::month::Month;
 use domain::page::InvalidCursor;
 use domain::roster::RosterError;
-use serde::Serialize;
 
 pub use self::refused::Terms;
 
@@ -29,12 +30,17 @@ pub enum Error {
     )]
     InvalidUserId,
     #[error(
-        "This request names two different users. The USER_ID in the address, in X-User-ID and in \
-         the gateway key must be the same."
+        "This request names two different users, or shows two gateway keys. The USER_ID in the \
+         address, in X-User-ID and in the gateway key must be the same; one key is enough."
     )]
     UserIdConflict,
     #[error("This address can't be used. Check the base URL: it ends in /v1.")]
     InvalidPath,
+    #[error(
+        "This request carries two different API keys. Send one of them, in the header that its \
+         provider wants."
+    )]
+    CredentialConflict,
     #[error("{problem}")]
     InvalidJson { problem: String },
     #[error("This can't be asked: {problem}")]
@@ -56,8 +62,10 @@ pub enum Error {
          previous_response_id, and send again what matters of the earlier one."
     )]
     PreviousResponseElsewhere,
-    #[error("WebSocket connections aren't supported here. Send a plain HTTPS request.")]
-    UpgradeUnsupported,
+    #[error(
+        "This gateway doesn't take WebSocket connections. Send the same request over plain HTTPS."
+    )]
+    UpgradeRequired,
     #[error(
         "This isn't signed by Stripe, or was signed more than five minutes ago. Compare \
          STRIPE_WEBHOOK_SECRET with the signing secret of the endpoint in Stripe's dashboard."
@@ -163,6 +171,10 @@ pub enum Error {
     KitExpired,
     #[error("There is nothing at this address. Check the base URL and the path.")]
     NotFound,
+    #[error("No endpoint here. The base URL must end in /v1: {base_url}")]
+    NoEndpoint { base_url: String },
+    #[error("This gateway's OpenClaw has no such endpoint. It has {offered} at {base_url}.")]
+    NotOffered { offered: &'static str, base_url: String },
     #[error("This tier isn't sold here. Choose one of {sold}, as in /upgrade?tier=tier1.")]
     TierNotSold { sold: String },
     #[error(
@@ -242,22 +254,6 @@ pub enum Error {
     NotConfigured(String),
 }
 
-/// The body of an error, as OpenAI's clients expect it.
-#[derive(Serialize)]
-struct Body {
-    error: Details,
-}
-
-#[derive(Serialize)]
-struct Details {
-    message: String,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    /// Always null: the message says which field it is about.
-    param: (),
-    code: &'static str,
-}
-
 impl Error {
     /// The HTTP status.
     pub const fn status(&self) -> u16 {
@@ -265,13 +261,13 @@ impl Error {
             Self::InvalidUserId
             | Self::UserIdConflict
             | Self::InvalidPath
+            | Self::CredentialConflict
             | Self::InvalidJson { .. }
             | Self::InvalidQuery { .. }
             | Self::InvalidProjectId
             | Self::InvalidConversationId
             | Self::PreviousResponseNotFound
             | Self::PreviousResponseElsewhere
-            | Self::UpgradeUnsupported
             | Self::HttpsRequired
             | Self::InvalidSignature
             | Self::InvalidKit
@@ -290,6 +286,8 @@ impl Error {
             | Self::MonthlyQuotaExceeded { .. } => 402,
             Self::AnonymousDisabled | Self::UserBlocked | Self::CsrfFailed => 403,
             Self::NotFound
+            | Self::NoEndpoint { .. }
+            | Self::NotOffered { .. }
             | Self::TierNotSold { .. }
             | Self::AlreadySubscribed
             | Self::KitUnknown
@@ -298,6 +296,7 @@ impl Error {
             Self::SubscriptionRunning { .. } | Self::AnotherKeyInUse => 409,
             Self::CodeUsed | Self::CodeExpired | Self::KitExpired => 410,
             Self::RequestTooLarge { .. } => 413,
+            Self::UpgradeRequired => 426,
             Self::RateLimitExceeded { .. }
             | Self::TooManyAttempts { .. }
             | Self::SignInTooSoon { .. }
@@ -323,6 +322,7 @@ impl Error {
             Self::InvalidUserId | Self::NoAgentOfOwn => "invalid_user_id",
             Self::UserIdConflict => "user_id_conflict",
             Self::InvalidPath => "invalid_path",
+            Self::CredentialConflict => "credential_conflict",
             Self::InvalidJson { .. } => "invalid_json",
             Self::InvalidQuery { .. } => "invalid_query",
             Self::InvalidProjectId => "invalid_project_id",
@@ -330,7 +330,7 @@ impl Error {
             Self::PreviousResponseNotFound | Self::PreviousResponseElsewhere => {
                 "previous_response_not_found"
             }
-            Self::UpgradeUnsupported => "upgrade_unsupported",
+            Self::UpgradeRequired => "upgrade_required",
             Self::HttpsRequired => "https_required",
             Self::InvalidSignature => "invalid_signature",
             Self::MissingKey(_) => "missing_key",
@@ -357,6 +357,8 @@ impl Error {
             Self::InvalidKit => "invalid_kit",
             Self::KitExpired => "kit_expired",
             Self::NotFound
+            | Self::NoEndpoint { .. }
+            | Self::NotOffered { .. }
             | Self::TierNotSold { .. }
             | Self::AlreadySubscribed
             | Self::KitUnknown => "not_found",
@@ -377,20 +379,10 @@ impl Error {
         }
     }
 
-    /// The body of the answer.
-    pub fn to_json(&self) -> String {
-        let kind = match self.status() {
-            401 => "authentication_error",
-            402 => "insufficient_quota",
-            403 => "permission_error",
-            429 => "rate_limit_error",
-            500.. => "server_error",
-            _ => "invalid_request_error",
-        };
-        let (message, code) = (self.to_string(), self.code());
-        let error = Body { error: Details { message, kind, param: (), code } };
-        // Strings and nulls always serialise.
-        serde_json::to_string(&error).unwrap_or_default()
+    /// The body of the answer, in the shape that clients of this protocol read.
+    pub fn to_json(&self, protocol: Protocol, request_id: &str) -> String {
+        let (status, message, code) = (self.status(), self.to_string(), self.code());
+        ErrorBody { status, message: &message, code, request_id }.to_json(protocol)
     }
 
     /// The headers that belong to the error.
@@ -456,6 +448,7 @@ impl From<IdentityError> for Error {
         match error {
             IdentityError::InvalidUserId => Self::InvalidUserId,
             IdentityError::Conflict => Self::UserIdConflict,
+            IdentityError::CredentialConflict => Self::CredentialConflict,
             IdentityError::InvalidKey => Self::InvalidKey,
         }
     }

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use domain::clock::Millis;
 use domain::identifiers::UserId;
 use domain::path;
-use url::{Url, form_urlencoded};
+use url::form_urlencoded;
 use web_sys::Request;
 
 use crate::context::random_id;
@@ -26,12 +26,10 @@ pub struct Incoming {
     pub arrived: Millis,
     /// The method.
     pub method: String,
-    /// The path, parsed; judged and forwarded.
+    /// The path in its canonical form: judged, logged and forwarded. Empty where it has none.
     pub path: String,
     /// The query with its `?`, as it came; empty where there is none.
     pub query: String,
-    /// Whether the path means the same to every parser.
-    pub is_plain: bool,
     /// What an operator's action is about besides the user, for the record; its handler says.
     pub about: OnceCell<String>,
     /// To whom it was done, where the path doesn't say.
@@ -44,25 +42,15 @@ impl Incoming {
         let headers = HeaderList::read(&request.headers());
         fault::move_clock(&headers);
         let text = request.url();
-        let url = Url::parse(&text).ok();
-        let parsed_path = url.as_ref().map_or("", Url::path).to_owned();
-        // A parser mends dot segments and backslashes; they are refused, not mended.
-        let is_plain = [path::raw_path(&text), parsed_path.as_str()]
-            .iter()
-            .all(|path| path.is_empty() || path::check_plain(path).is_ok());
+        let raw_path = Some(path::raw_path(&text)).filter(|path| !path.is_empty()).unwrap_or("/");
         let request_id = format!("req_{}", random_id());
         fault::note(&headers, &request_id);
         Self {
             request_id,
             arrived: clock::reading(),
             method: request.method(),
-            query: url
-                .as_ref()
-                .and_then(Url::query)
-                .map(|query| format!("?{query}"))
-                .unwrap_or_default(),
-            path: parsed_path,
-            is_plain,
+            query: path::raw_query(&text).to_owned(),
+            path: path::canonical(raw_path).unwrap_or_default(),
             about: OnceCell::new(),
             whom: OnceCell::new(),
             headers,
@@ -75,17 +63,23 @@ impl Incoming {
         self.headers.get(name).filter(|text| !text.is_empty())
     }
 
-    /// Refuses what wants to become a WebSocket.
+    /// Refuses what wants to become a WebSocket, with the status at which clients fall back to HTTP.
     ///
     /// # Errors
-    /// [`Error::UpgradeUnsupported`].
+    /// [`Error::UpgradeRequired`].
     pub fn refuse_upgrade(&self) -> Result<(), Error> {
-        match self.header("upgrade") {
-            Some(protocol) if protocol.eq_ignore_ascii_case("websocket") => {
-                Err(Error::UpgradeUnsupported)
-            }
-            _ => Ok(()),
-        }
+        let protocols = self.header("upgrade").unwrap_or_default().split(',');
+        let is_socket = |protocol: &str| protocol.trim().eq_ignore_ascii_case("websocket");
+        if protocols.into_iter().any(is_socket) { Err(Error::UpgradeRequired) } else { Ok(()) }
+    }
+
+    /// The base URL that a client of this gateway needs, with the user that the path names.
+    pub fn base_url(&self) -> String {
+        let user = match self.path.split('/').collect::<Vec<_>>().as_slice() {
+            ["", "u", user, ..] => format!("/u/{user}"),
+            _ => String::new(),
+        };
+        format!("{}{user}/v1", self.origin())
     }
 
     /// Scheme, host and port that the client knows this gateway by.

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use domain::clock::{Millis, sql_text};
+use domain::endpoint::{Endpoint, Protocol};
 use domain::entry::Entry;
 use domain::fingerprint::Fingerprint;
 use domain::floods::Floods;
@@ -118,7 +119,8 @@ pub fn answer(refusal: &Refusal, error: &Error) -> Reply {
 pub async fn count(context: &Context, row: Entry) -> Result<(), Error> {
     let fate = join(context, row);
     let since = clock::reading();
-    let refusal = Held { context: context.clone(), fate: Rc::clone(&fate), since, reply: None };
+    let (context, protocol) = (context.clone(), Protocol::Other);
+    let refusal = Held { context, fate: Rc::clone(&fate), since, reply: None, protocol };
     let counted = JsFuture::from(held(refusal, GATHERING)).await;
     counted.map(drop).ok().filter(|()| fate.get() == Fate::Counted).ok_or(Error::Internal)
 }
@@ -134,6 +136,8 @@ pub struct Held {
     since: Millis,
     /// Its answer, where nobody else has it.
     reply: Option<Reply>,
+    /// The protocol that its client speaks.
+    protocol: Protocol,
 }
 
 // After a panic nothing is asked of it but its end.
@@ -167,8 +171,9 @@ impl Held {
         }
         reply.set("x-request-id", &request_id);
         let row = Entry { request_id, created_at: sql_text(since), ..known.row.clone() };
+        let protocol = Endpoint::of("POST", &row.endpoint).protocol;
         let fate = join(&context, row);
-        Some(held(Self { context, fate, since, reply: Some(reply) }, GATHERING))
+        Some(held(Self { context, fate, since, reply: Some(reply), protocol }, GATHERING))
     }
 
     /// Tells of the refusals that share its fate, unless somebody else has, whatever becomes of the client.
@@ -187,7 +192,7 @@ impl Held {
         let Some(reply) = self.reply else { return JsValue::UNDEFINED };
         let is_counted = self.fate.get() == Fate::Counted;
         let reply = if is_counted { reply } else { reply::error(&Error::Internal) };
-        reply.into_response().into()
+        reply.into_response(self.protocol).into()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Answers, as the gateway puts them together before the runtime gets them.
 
+use domain::endpoint::Protocol;
 use domain::rate_headers;
 use domain::session::messages::Standing;
 use serde::Serialize;
@@ -15,14 +16,20 @@ pub struct Reply {
     pub status: u16,
     /// Its headers.
     pub headers: HeaderList,
-    /// Its body: whatever the runtime takes for one.
-    body: JsValue,
+    body: Body,
+}
+
+enum Body {
+    /// Whatever the runtime takes for one.
+    Ready(JsValue),
+    /// An error of the gateway's: its shape is that of the protocol that its client speaks.
+    Error(Error),
 }
 
 impl Reply {
     /// One with a body.
     pub fn new(status: u16, headers: HeaderList, body: impl Into<JsValue>) -> Self {
-        Self { status, headers, body: body.into() }
+        Self { status, headers, body: Body::Ready(body.into()) }
     }
 
     /// Sets a header.
@@ -46,10 +53,17 @@ impl Reply {
         self
     }
 
-    /// What the runtime sends.
-    pub fn into_response(self) -> Response {
+    /// What the runtime sends to a client that speaks this protocol.
+    pub fn into_response(self, protocol: Protocol) -> Response {
+        let body = match self.body {
+            Body::Ready(body) => body,
+            Body::Error(error) => {
+                let request_id = self.headers.get("x-request-id").unwrap_or_default();
+                error.to_json(protocol, request_id).into()
+            }
+        };
         // It refuses statuses outside 200–599 and bodies where none may be; neither comes here.
-        self.headers.respond(self.status, &self.body).unwrap_or_else(|_| Response::error())
+        self.headers.respond(self.status, &body).unwrap_or_else(|_| Response::error())
     }
 }
 
@@ -63,7 +77,10 @@ pub fn json(status: u16, body: &impl Serialize) -> Reply {
 
 /// The answer to an error.
 pub fn error(error: &Error) -> Reply {
-    let mut reply = text_of(error.status(), "application/json", &error.to_json());
+    let mut headers = HeaderList::default();
+    headers.set("content-type", "application/json");
+    let body = Body::Error(error.clone());
+    let mut reply = Reply { status: error.status(), headers, body };
     for (name, value) in error.headers() {
         reply.set(name, &value);
     }

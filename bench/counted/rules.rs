@@ -8,10 +8,10 @@ use domain::endpoint::Protocol;
 use domain::fingerprint::Fingerprint;
 use domain::gateway_key;
 use domain::identifiers::UserId;
-use domain::identity::{self, Claims};
+use domain::identity;
 use domain::keyed_hash::session_key;
 use domain::meter::{Answer, Format, Meter};
-use domain::path::{check_plain, gateway_path};
+use domain::path::{canonical, gateway_path};
 use domain::rate_headers::standing_headers;
 use domain::secret::Secret;
 use domain::session::messages::{Admission, Admit, Standing};
@@ -104,16 +104,19 @@ fn window() {
 
 fn path() {
     let path = black_box("/u/ada/v1/chat/completions");
-    let read = counted(|| check_plain(path).ok().and_then(|()| gateway_path(path)));
-    assert!(read.is_some());
+    let read = counted(|| canonical(path).is_ok_and(|path| gateway_path(&path).is_some()));
+    assert!(read);
 }
 
 fn resolved(name: Option<&str>, authorization: &str) {
     let path = gateway_path("/v1/chat/completions");
     let Some(path) = &path else { return };
-    let (user_id, authorization) = (name.map(str::to_owned), Some(authorization.to_owned()));
-    let claims = Claims { path, user_id, authorization, gateway_key: None };
-    let caller = counted(|| identity::resolve(black_box(claims)));
+    let header = |header: &str| match header {
+        "x-user-id" => name,
+        "authorization" => Some(authorization),
+        _ => None,
+    };
+    let caller = counted(|| identity::resolve(black_box(path), header));
     assert!(caller.is_ok_and(|caller| caller.user_id.as_str() == "ada"));
 }
 

@@ -2,7 +2,7 @@
 //! goes upstream as it came.
 
 use domain::identifiers::UserId;
-use domain::path::{check_plain, gateway_path, raw_path};
+use domain::path::{canonical, gateway_path, raw_path};
 use domain::upstream_policy::provider_path;
 use url::Url;
 
@@ -30,13 +30,14 @@ pub fn hold(input: &[u8]) {
     }
     let sent = format!("http://gateway.example{text}");
     let Ok(url) = Url::parse(&sent) else { return };
-    let (raw, path) = (raw_path(&sent), url.path());
     assert_eq!(url.host_str(), Some("gateway.example"));
     // As `Incoming` judges it.
-    if check_plain(path).is_err() || (!raw.is_empty() && check_plain(raw).is_err()) {
-        return;
-    }
-    assert_eq!(decoded(if raw.is_empty() { "/" } else { raw }), decoded(path));
+    let raw = Some(raw_path(&sent)).filter(|path| !path.is_empty()).unwrap_or("/");
+    let Ok(path) = canonical(raw) else { return };
+    assert_eq!(canonical(&path).as_ref(), Ok(&path), "it is its own canonical form");
+    let path = path.as_str();
+    let segments = |path: &str| path.split('/').filter(|it| !it.is_empty()).count();
+    assert!(segments(path) <= segments(raw) + 1, "at most a `v1` is added");
     assert!(
         !path.contains("//")
             && !path.contains('\\')

@@ -1,6 +1,6 @@
 //! Who calls a route of users.
 
-use domain::identity::{self, Caller, Claims};
+use domain::identity::{self, Caller};
 use domain::path::GatewayPath;
 use domain::session::access::Proof;
 use domain::session::messages::Prove;
@@ -15,12 +15,7 @@ use crate::objects::call;
 /// # Errors
 /// Where one of them is malformed or two disagree.
 pub fn claimed(incoming: &Incoming, path: &GatewayPath<'_>) -> Result<Caller, Error> {
-    Ok(identity::resolve(Claims {
-        path,
-        user_id: incoming.header("x-user-id").map(str::to_owned),
-        authorization: incoming.header("authorization").map(str::to_owned),
-        gateway_key: incoming.header("x-gateway-key").map(str::to_owned),
-    })?)
+    Ok(identity::resolve(path, |name| incoming.header(name))?)
 }
 
 /// Whether the caller is who it claims to be; proven, or nobody knows.

@@ -1,5 +1,6 @@
 //! `GET /health`: the gateway runs. No I/O, and nothing that could fail.
 
+use domain::endpoint::Protocol;
 use domain::path::raw_path;
 use js_sys::{Object, Reflect};
 use web_sys::{Request, Response, ResponseInit};
@@ -30,7 +31,7 @@ const BODY: &str = r#"{"status":"ok","gateway":"organized-gateway"}"#;
 /// The answer to the plain question.
 pub fn answer() -> Response {
     let response = INIT.with(|init| Response::new_with_opt_str_and_init(Some(BODY), init));
-    response.unwrap_or_else(|_| reply().into_response())
+    response.unwrap_or_else(|_| reply().into_response(Protocol::Other))
 }
 
 /// The answer to any other, such as HEAD.

@@ -87,9 +87,9 @@ async fn serve(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
 
 /// Step 1.
 fn identify<'a>(incoming: &'a Incoming, settings: &Settings) -> Result<Asked<'a>, Error> {
-    let path = gateway_path(&incoming.path).ok_or(Error::NotFound)?;
     incoming.refuse_upgrade()?;
-    check_path(&incoming.method, path.upstream, settings)?;
+    let path = gateway_path(&incoming.path).ok_or(Error::NotFound)?;
+    check_path(incoming, path.upstream, settings)?;
     let caller = caller::claimed(incoming, &path)?;
     check_binding(&caller, settings)?;
     let label = |name, error: Error| {
@@ -108,13 +108,14 @@ fn identify<'a>(incoming: &'a Incoming, settings: &Settings) -> Result<Asked<'a>
 }
 
 /// What a real OpenClaw isn't reached at isn't there, whoever asks.
-fn check_path(method: &str, path: &str, settings: &Settings) -> Result<(), Error> {
+fn check_path(incoming: &Incoming, path: &str, settings: &Settings) -> Result<(), Error> {
     if matches!(settings.upstream, UpstreamKind::Passthrough) {
         return Ok(());
     }
-    let methods = upstream_policy::agent_methods(path);
+    let (method, methods) = (incoming.method.as_str(), upstream_policy::agent_methods(path));
     if methods.is_empty() {
-        return Err(Error::NotFound);
+        let (offered, base_url) = (upstream_policy::AGENT_ENDPOINTS, incoming.base_url());
+        return Err(Error::NotOffered { offered, base_url });
     }
     if !methods.contains(&method) {
         let (method, allow) = (method.to_owned(), methods.join(", "));
@@ -214,7 +215,14 @@ fn admission_of(asked: &Asked<'_>, plan: &Plan, entry: Entry) -> Admit {
     let previous_response_id = agent.and_then(|agent| agent.previous_response_id.clone());
     let funds = agent.and_then(|agent| agent.funds.clone()).map(Box::new);
     let shown = asked.caller.shown.clone();
-    Admit { shown, vouched: false, previous_response_id, funds, entry }
+    Admit {
+        shown,
+        vouched: false,
+        is_free: plan.endpoint.is_free(),
+        previous_response_id,
+        funds,
+        entry,
+    }
 }
 
 /// What is owed for an admitted request, and who it is owed to.

@@ -16,6 +16,8 @@ mod office;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
+use domain::endpoint::{Endpoint, Protocol};
+use domain::path::gateway_path;
 use futures::FutureExt;
 use matchit::Router;
 use web_sys::{Request, Response};
@@ -77,10 +79,8 @@ const fn row(
 const GATEWAY: &[Route] = &[
     row(GET, "/health", Access::Open, Handler::Health),
     row(ANY, "/v1", Access::User, Handler::Inference),
-    row(ANY, "/v1/", Access::User, Handler::Inference),
     row(ANY, "/v1/*path", Access::User, Handler::Inference),
     row(ANY, "/u/:user_id/v1", Access::User, Handler::Inference),
-    row(ANY, "/u/:user_id/v1/", Access::User, Handler::Inference),
     row(ANY, "/u/:user_id/v1/*path", Access::User, Handler::Inference),
 ];
 
@@ -129,7 +129,13 @@ pub async fn answer(request: Request, env: worker::Env, events: worker::Context)
     };
     reply.set("x-request-id", &incoming.request_id);
     dress(&mut reply.headers, &incoming, &context);
-    reply.into_response()
+    reply.into_response(protocol_of(&incoming))
+}
+
+/// The protocol that the client speaks.
+fn protocol_of(incoming: &Incoming) -> Protocol {
+    let path = gateway_path(&incoming.path).map_or("", |path| path.upstream);
+    Endpoint::of(&incoming.method, path).protocol
 }
 
 /// Puts to the headers of an answer what every answer to a request says besides.
@@ -151,11 +157,17 @@ const fn policy(_path: &str) -> &'static str {
 
 async fn dispatch(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     fault::strike(&incoming.request_id, "panic-front");
-    if !incoming.is_plain {
+    if incoming.path.is_empty() {
         return Err(Error::InvalidPath);
     }
     let router = ROUTER.with(Rc::clone);
-    let found = router.at(&incoming.path).map_err(|_| Error::NotFound)?;
+    let Ok(found) = router.at(&incoming.path) else {
+        // Some clients ask so whether there is anything at their base URL.
+        if incoming.method == "HEAD" && is_base(&incoming.path) {
+            return Ok(reply::empty(200));
+        }
+        return Err(Error::NoEndpoint { base_url: incoming.base_url() });
+    };
     let rows = *found.value;
     let row = rows.iter().find(|row| row.methods.contains(&incoming.method.as_str()));
     // Where the operator alone may call, nobody else learns of methods.
@@ -185,6 +197,11 @@ async fn dispatch(incoming: &Incoming, context: &Context) -> Result<Reply, Error
         #[cfg(feature = "office")]
         Handler::Office(task) => office::handle(task, named, incoming, context).await,
     }
+}
+
+/// Whether it is what stands before `/v1` in a base URL.
+fn is_base(path: &str) -> bool {
+    path == "/" || path.strip_prefix("/u/").is_some_and(|user| !user.contains('/'))
 }
 
 /// What a path names: a user, and something of the user's, empty where it names none; and the

@@ -3,8 +3,7 @@
 use domain::agent_body::{self, ModelChoice};
 use domain::custody::{Label, Purpose};
 use domain::endpoint::{Endpoint, Protocol};
-use domain::identity::{self, Caller};
-use domain::secret::Secret;
+use domain::identity::Caller;
 use domain::session::return_path::messages::Funds;
 use domain::settings::{AgentSettings, AuthMode, Settings, UpstreamKind};
 use domain::upstreams::Upstream;
@@ -20,8 +19,8 @@ use crate::incoming::Incoming;
 use crate::reply::Reply;
 
 const OWN_KEY_MISSING: Error = Error::MissingKey(
-    "Your API key is missing. Send it as `Authorization: Bearer sk-…`; a gateway key goes into \
-     X-Gateway-Key beside it.",
+    "Your own API key is missing. Send it as `Authorization: Bearer sk-…` or x-api-key. If you have a \
+     gateway key too, send both in one: `ogk_…:sk-…`.",
 );
 
 /// A request of the gateway's paths, its caller known but not yet proven.
@@ -110,8 +109,13 @@ impl Plan {
     /// token comes later, with the permit.
     async fn pass_through(&mut self, asked: &Asked<'_>, settings: &Settings) -> Result<(), Error> {
         if settings.auth_mode == AuthMode::OpenAi {
-            let own_key = asked.caller.authorization.as_ref().ok_or(OWN_KEY_MISSING)?;
-            self.headers.set("authorization", own_key.expose());
+            let Caller { own, shown, .. } = &asked.caller;
+            if !own.is_some() && (settings.upstream_needs_key || shown.keys.is_empty()) {
+                return Err(OWN_KEY_MISSING);
+            }
+            for (name, credential) in &own.headers {
+                self.headers.set(name, credential.expose());
+            }
         }
         self.headers.set("x-forwarded-user", asked.caller.user_id.as_str());
         if self.endpoint.protocol != Protocol::Chat || !self.endpoint.is_inference() {
@@ -218,10 +222,10 @@ fn funds(caller: &Caller, settings: &Settings) -> Result<Option<Funds>, Error> {
     if settings.auth_mode == AuthMode::Codex {
         return Ok(Some(Funds::Token));
     }
-    let own_key = caller.authorization.as_ref().and_then(|text| identity::bearer_of(text.expose()));
+    let own_key = caller.own.key.as_ref();
     let (own_key, hash) = own_key.zip(caller.shown.bearer.clone()).ok_or(OWN_KEY_MISSING)?;
     let label = Label { purpose: Purpose::RunKey, owner: &caller.user_id };
-    let sealed = codex.keyring.seal(label, &Secret::new(own_key.to_owned()), random_bytes());
+    let sealed = codex.keyring.seal(label, own_key, random_bytes());
     Ok(Some(Funds::Key { hash, sealed }))
 }
 

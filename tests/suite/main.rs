@@ -30,6 +30,7 @@ mod ctl;
 mod ctl_terminal;
 mod daily;
 mod deploy;
+mod endpoints;
 mod faults;
 mod floods;
 mod forgetting;
@@ -99,6 +100,7 @@ fn main() -> ExitCode {
         long::tests(),
         surface::tests(),
         paths::tests(),
+        endpoints::tests(),
         identity::tests(),
         binding::tests(),
         operator::tests(),

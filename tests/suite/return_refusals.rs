@@ -164,5 +164,5 @@ async fn it_is_off_unless_it_is_on() {
     let upgrade = "GET /return/v1/responses HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n\
          Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
     let refused = raw::send_briefly(gateway.address(), upgrade.as_bytes()).await;
-    assert_eq!((refused.status, refused.code().as_str()), (400, "upgrade_unsupported"));
+    assert_eq!((refused.status, refused.code().as_str()), (426, "upgrade_required"));
 }

@@ -127,6 +127,6 @@ async fn a_websocket_upgrade_is_refused() {
         shared::user("upgrade"),
     );
     let refused = raw::send_briefly(pair.gateway.address(), request.as_bytes()).await;
-    assert_eq!((refused.status, refused.code().as_str()), (400, "upgrade_unsupported"));
+    assert_eq!((refused.status, refused.code().as_str()), (426, "upgrade_required"));
     assert!(route.seen().is_empty());
 }

@@ -177,6 +177,8 @@ async fn upstream(variables: &mut BTreeMap<String, String>) -> Result<String> {
     let url = format!("http://{}", listener.local_addr()?);
     tokio::spawn(echo_model::serve(listener));
     variables.insert("OPENCLAW_URL".to_owned(), url.clone());
+    // It takes anybody, so a gateway key alone is enough.
+    variables.entry("UPSTREAM_NEEDS_KEY".to_owned()).or_insert_with(|| "false".to_owned());
     Ok(format!("{url}, a small echo model (name a real one with --upstream URL)"))
 }
 

@@ -58,35 +58,35 @@ impl Endpoint {
     }
 }
 
-/// The endpoints in their own spelling; `*` stands for one segment. A path of these is matched without
-/// case.
-const KNOWN: &[&str] = &[
-    "chat/completions",
-    "chat/completions/*",
-    "chat/completions/*/messages",
-    "completions",
-    "responses",
-    "responses/compact",
-    "responses/input_tokens",
-    "responses/*",
-    "responses/*/cancel",
-    "responses/*/input_items",
-    "embeddings",
-    "models",
-    "messages",
-    "messages/batches",
-    "messages/batches/*",
-    "messages/batches/*/cancel",
-    "messages/batches/*/results",
-    "messages/count_tokens",
-    "images/edits",
-    "images/generations",
-    "images/variations",
-    "audio/speech",
-    "audio/transcriptions",
-    "audio/translations",
-    "moderations",
-    "rerank",
+/// The endpoints in their own spelling, and what a `POST` has done there; `*` stands for one segment. A
+/// path of these is matched without case.
+const KNOWN: &[(&str, Work)] = &[
+    ("chat/completions", Work::Inference),
+    ("chat/completions/*", Work::Other),
+    ("chat/completions/*/messages", Work::Other),
+    ("completions", Work::Inference),
+    ("responses", Work::Inference),
+    ("responses/compact", Work::Inference),
+    ("responses/input_tokens", Work::Free),
+    ("responses/*", Work::Other),
+    ("responses/*/cancel", Work::Free),
+    ("responses/*/input_items", Work::Other),
+    ("embeddings", Work::Inference),
+    ("models", Work::Other),
+    ("messages", Work::Inference),
+    ("messages/batches", Work::Other),
+    ("messages/batches/*", Work::Other),
+    ("messages/batches/*/cancel", Work::Free),
+    ("messages/batches/*/results", Work::Other),
+    ("messages/count_tokens", Work::Free),
+    ("images/edits", Work::Inference),
+    ("images/generations", Work::Inference),
+    ("images/variations", Work::Inference),
+    ("audio/speech", Work::Inference),
+    ("audio/transcriptions", Work::Inference),
+    ("audio/translations", Work::Inference),
+    ("moderations", Work::Inference),
+    ("rerank", Work::Inference),
 ];
 
 /// The first segments of those that clients leave `/v1` out before.
@@ -114,13 +114,9 @@ pub fn is_family(segment: &str) -> bool {
 #[must_use]
 pub fn in_own_spelling(rest: &str) -> String {
     let segments: Vec<&str> = rest.split('/').collect();
-    let known = KNOWN.iter().map(|known| known.split('/').collect::<Vec<_>>());
-    if let Some(known) = known.into_iter().find(|known| is_spelt(known, &segments)) {
-        let own = |(own, given): (&&'static str, &&str)| match *own {
-            "*" => (*given).to_owned(),
-            own => own.to_owned(),
-        };
-        return known.iter().zip(&segments).map(own).collect::<Vec<_>>().join("/");
+    if let Some((pattern, _)) = known(&segments) {
+        let own = |(own, given)| if own == "*" { given } else { own };
+        return pattern.split('/').zip(segments).map(own).collect::<Vec<_>>().join("/");
     }
     // A model's name may have slashes in it.
     match rest.split_once('/') {
@@ -129,9 +125,14 @@ pub fn in_own_spelling(rest: &str) -> String {
     }
 }
 
-fn is_spelt(known: &[&str], segments: &[&str]) -> bool {
-    let fits = |(known, given): (&&str, &&str)| *known == "*" || known.eq_ignore_ascii_case(given);
-    known.len() == segments.len() && known.iter().zip(segments).all(fits)
+fn known(segments: &[&str]) -> Option<&'static (&'static str, Work)> {
+    KNOWN.iter().find(|(pattern, _)| {
+        let fits = |(own, given): (&str, &&str)| match own {
+            "*" => !given.is_empty(),
+            own => own.eq_ignore_ascii_case(given),
+        };
+        pattern.split('/').count() == segments.len() && pattern.split('/').zip(segments).all(fits)
+    })
 }
 
 fn protocol(path: &str) -> Protocol {
@@ -152,13 +153,18 @@ fn work(method: &str, path: &str) -> Work {
     let Some(rest) = path.strip_prefix("/v1/").filter(|_| method == "POST") else {
         return Work::Other;
     };
-    match rest {
-        "chat/completions" | "completions" | "responses" | "responses/compact" | "embeddings"
-        | "messages" | "moderations" | "rerank" => Work::Inference,
-        "messages/count_tokens" | "responses/input_tokens" => Work::Free,
-        _ if rest.starts_with("images/") || rest.starts_with("audio/") => Work::Inference,
-        _ if rest.ends_with("/cancel") => Work::Free,
-        _ => Work::Other,
+    if let Some((_, work)) = known(&rest.split('/').collect::<Vec<_>>()) {
+        return *work;
+    }
+    // What looks like one of those may be one to the upstream: `chat/completions;x`, `images/new`.
+    let is_alike = |family: &&str| {
+        let begin = rest.get(..family.len());
+        begin.is_some_and(|begin| begin.eq_ignore_ascii_case(family))
+    };
+    match FAMILIES.iter().find(|family| is_alike(family)) {
+        Some(&"models") | None if rest.ends_with("/cancel") => Work::Free,
+        Some(&"models") | None => Work::Other,
+        Some(_) => Work::Inference,
     }
 }
 
@@ -180,6 +186,12 @@ mod tests {
             "audio/transcriptions",
             "moderations",
             "rerank",
+            // Nobody here knows them, and an upstream may.
+            "chat/completions;x=1",
+            "chat/Completions/",
+            "messages:batch",
+            "images/upscale",
+            "responses/compact2/more",
         ] {
             assert_eq!(work("POST", &format!("/v1/{path}")), Work::Inference, "{path}");
         }
@@ -201,6 +213,7 @@ mod tests {
             ("POST", "/v1/messages/count_tokens"),
             ("GET", "/v1/messages/batches/b/results"),
             ("GET", "/v1/videos/video_1"),
+            ("POST", "/v1/batches/batch_1/cancel"),
         ] {
             assert_eq!(work(method, path), Work::Free, "{method} {path}");
         }
@@ -210,7 +223,7 @@ mod tests {
             ("POST", "/v1/chat/completions/chatcmpl-1"),
             ("PUT", "/v1/responses"),
             ("POST", "/v1"),
-            ("POST", "/v1/imagesx"),
+            ("POST", "/v1/models/gpt-4o"),
         ] {
             assert_eq!(work(method, path), Work::Other, "{method} {path}");
         }

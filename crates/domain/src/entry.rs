@@ -76,6 +76,12 @@ impl Outcome {
         Self { error_code: Some(code.to_owned()), ..Self::answered(status, 0) }
     }
 
+    /// The same of a request for which no model ran.
+    #[must_use]
+    pub fn free(self) -> Self {
+        Self { tokens_est: 0, tokens_source: TokensSource::None, ..self }
+    }
+
     /// An answer without tokens, and without output where it is an error.
     #[must_use]
     pub const fn answered(status: u16, latency_ms: i64) -> Self {

@@ -100,7 +100,14 @@ mod tests {
     fn asks(user_id: &str) -> Admit {
         let entry = crate::entry::Entry { user_id: UserId::parse(user_id).unwrap(), ..entry("r") };
         let shown = Shown::default();
-        Admit { shown, vouched: false, previous_response_id: None, funds: None, entry }
+        Admit {
+            shown,
+            vouched: false,
+            is_free: false,
+            previous_response_id: None,
+            funds: None,
+            entry,
+        }
     }
 
     fn refused(retry_after_ms: Millis) -> Refusal {

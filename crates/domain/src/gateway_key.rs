@@ -23,13 +23,13 @@ pub struct ShownKey {
 /// Whether a credential claims to be a gateway key, well formed or not.
 #[must_use]
 pub fn looks_like_key(credential: &str) -> bool {
-    credential.starts_with(PREFIX)
+    after_prefix(PREFIX, credential).is_some()
 }
 
 /// Whether a text has a gateway key in it somewhere.
 #[must_use]
 pub fn contains_key(text: &str) -> bool {
-    text.contains(PREFIX)
+    contains(PREFIX, text)
 }
 
 /// Reads a gateway key; `None` where it is malformed.
@@ -38,14 +38,32 @@ pub fn parse(key: &str) -> Option<ShownKey> {
     parse_after(PREFIX, key)
 }
 
-/// Reads `{prefix}{user_id}_{secret}`.
+/// Reads `{prefix}{user_id}_{secret}`, in which people and their programs write the prefix in any case,
+/// and a dash for an underscore.
 pub(crate) fn parse_after(prefix: &str, text: &str) -> Option<ShownKey> {
-    let (user_id, secret) = text.strip_prefix(prefix)?.rsplit_once('_')?;
-    let well_formed = secret.len() == SECRET_DIGITS && secret.bytes().all(|b| DIGITS.contains(&b));
+    let rest = after_prefix(prefix, text)?;
+    let (user_id, secret) = rest.split_at_checked(rest.len().checked_sub(SECRET_DIGITS)?)?;
+    let user_id = user_id.strip_suffix(['_', '-'])?;
+    let well_formed = secret.bytes().all(|b| DIGITS.contains(&b));
     well_formed
         .then(|| UserId::parse(user_id).ok())
         .flatten()
         .map(|user_id| ShownKey { user_id, hash: Fingerprint::of(secret) })
+}
+
+fn after_prefix<'a>(prefix: &str, text: &'a str) -> Option<&'a str> {
+    let (begin, rest) = text.split_at_checked(prefix.len())?;
+    let is_alike = |(one, other): (u8, u8)| one == other || (one == b'_' && other == b'-');
+    let mut pairs = prefix.bytes().zip(begin.bytes());
+    pairs.all(|(one, other)| is_alike((one, other.to_ascii_lowercase()))).then_some(rest)
+}
+
+/// Whether the prefix is in a text: as it is written here anywhere, in another spelling where a word
+/// begins. Inside of a word that is chance: others' keys are long.
+pub(crate) fn contains(prefix: &str, text: &str) -> bool {
+    let is_word = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
+    text.contains(prefix)
+        || text.split(|c| !is_word(c)).any(|word| after_prefix(prefix, word).is_some())
 }
 
 /// Makes the key of 32 random bytes, and the hash to keep.
@@ -104,6 +122,23 @@ mod tests {
         }
         assert!(parse(&format!("ogk_../x_{}", "0".repeat(43))).is_none());
         assert!(parse(&format!("ogk_ada_{}-", "0".repeat(42))).is_none());
+    }
+
+    #[test]
+    fn a_key_is_known_in_each_spelling_of_its_prefix() {
+        let (key, hash) = mint(&UserId::parse("ada-b").unwrap(), &[3; 32]);
+        let secret = &key.expose()["ogk_ada-b_".len()..];
+        for written in ["ogk_ada-b_", "Ogk_Ada-B_", "OGK-ada-b-", "ogk-ada-b_", "ogk_ada-b-"] {
+            let shown = parse(&format!("{written}{secret}")).unwrap();
+            assert!(shown.user_id.as_str() == "ada-b" && shown.hash == hash, "{written}");
+            assert!(looks_like_key(written));
+        }
+        for text in ["x ogk-ada", "Bearer sk-1,OGK_ada", "\"ogk_", "sk-ogk_1"] {
+            assert!(contains_key(text), "{text}");
+        }
+        for text in ["sk-ogk-1", "sk-OGK_1", "ogk", "og k_"] {
+            assert!(!contains_key(text), "{text}");
+        }
     }
 
     proptest! {

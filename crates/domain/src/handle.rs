@@ -14,7 +14,7 @@ const PREFIX: &str = "ogr_";
 /// Whether a text has a handle in it somewhere.
 #[must_use]
 pub fn contains_handle(text: &str) -> bool {
-    text.contains(PREFIX)
+    gateway_key::contains(PREFIX, text)
 }
 
 /// Reads a handle: whose it claims to be, and the hash that would prove it. `None` where it is

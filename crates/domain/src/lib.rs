@@ -13,6 +13,7 @@ pub mod codex_account;
 pub mod custody;
 pub mod endpoint;
 pub mod entry;
+pub mod error_body;
 pub mod exposition;
 pub mod fair_queue;
 pub mod farewell;

@@ -91,6 +91,8 @@ pub struct Settings {
     pub upstreams: Vec<Upstream>,
     /// `UPSTREAM_AUTH`.
     pub upstream: UpstreamKind,
+    /// `UPSTREAM_NEEDS_KEY`: whether it wants a key of the caller's, where callers pay.
+    pub upstream_needs_key: bool,
     /// `RETURN_PATH` and where it leads; none, and OpenClaw doesn't come back.
     pub return_path: Option<ReturnSettings>,
     /// `USER_BINDING`.
@@ -221,6 +223,7 @@ impl Settings {
             billing: billing::read(&texts)?,
             upstreams: upstreams::read(&texts, upstream.token())?,
             upstream,
+            upstream_needs_key: texts.flag("UPSTREAM_NEEDS_KEY", true)?,
             return_path,
             user_binding,
             allow_anonymous,
@@ -337,6 +340,7 @@ mod tests {
             ("UPSTREAM_SLOTS", "0"),
             ("QUEUE_WAIT_MS", "20s"),
             ("ALLOW_ANONYMOUS", "yes"),
+            ("UPSTREAM_NEEDS_KEY", "no"),
             ("RETENTION_DAYS", "39"),
             ("RETENTION_DAYS", "0"),
             ("CORS_ORIGINS", "https://a.example, https://b.example/path"),

@@ -7,6 +7,7 @@ use crate::meter::Format;
 pub fn forwards_request_header(name: &str) -> bool {
     matches!(name, "accept" | "content-type" | "content-length" | "user-agent" | "idempotency-key")
         || name.starts_with("openai-")
+        || name.starts_with("anthropic-")
         || name.starts_with("x-stainless-")
 }
 
@@ -42,6 +43,9 @@ pub fn format(content_type: Option<&str>) -> Format {
         _ => Format::Opaque,
     }
 }
+
+/// The endpoints that a real OpenClaw is reached at, in words.
+pub const AGENT_ENDPOINTS: &str = "/chat/completions, /responses, /embeddings and /models";
 
 /// The methods that a real OpenClaw is reached with at a path; empty where it isn't.
 #[must_use]
@@ -164,7 +168,14 @@ mod tests {
         ] {
             assert!(!forwards_request_header(name), "{name}");
         }
-        for name in ["accept", "openai-organization", "x-stainless-lang", "idempotency-key"] {
+        for name in [
+            "accept",
+            "anthropic-version",
+            "anthropic-beta",
+            "openai-organization",
+            "x-stainless-lang",
+            "idempotency-key",
+        ] {
             assert!(forwards_request_header(name), "{name}");
         }
     }

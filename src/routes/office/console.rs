@@ -39,7 +39,7 @@ pub fn policy(path: &str) -> &'static str {
     if path.starts_with("/kit/") {
         return page::POLICY;
     }
-    let is_console = matches!(path, "/operator" | "/operator/");
+    let is_console = path == "/operator";
     if is_console || path.starts_with("/operator/assets/") { POLICY } else { "sandbox" }
 }
 

@@ -139,7 +139,6 @@ pub const ROUTES: &[Route] = &[
     row(POST, "/webhook/stripe", Access::Open, Task::HearStripe),
     row(GET, "/kit/:id", Access::Open, Task::HandOutKit),
     row(GET, "/operator", Access::Open, Task::ShowConsole),
-    row(GET, "/operator/", Access::Open, Task::ShowConsole),
     row(GET, "/operator/assets/:id", Access::Open, Task::ShowConsoleFile),
     row(POST, "/operator/session", Access::Open, Task::SignIn),
     row(GET, "/operator/session", Access::Operator, Task::TellSession),

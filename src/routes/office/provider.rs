@@ -87,9 +87,9 @@ struct Made<'a> {
 /// [`Error::NotFound`] where the way back is closed; [`Error::InvalidHandle`], [`Error::NoRunInProgress`],
 /// or what the user's object says of its token.
 pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
+    incoming.refuse_upgrade()?;
     let settings = context.settings()?;
     let to = settings.return_path.as_ref().ok_or(Error::NotFound)?;
-    incoming.refuse_upgrade()?;
     body::check_size(incoming, settings.max_body_bytes)?;
     let is_codex = settings.auth_mode == AuthMode::Codex;
     let path = upstream_policy::provider_path(&incoming.method, &incoming.path, is_codex)

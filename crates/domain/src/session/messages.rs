@@ -169,6 +169,9 @@ pub struct Admit {
     pub shown: Shown,
     /// Whether the caller may be admitted without proof: the counter of its address has room.
     pub vouched: bool,
+    /// Whether no model runs for it: it takes a place in the window and in flight, and nothing else.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_free: bool,
     /// The answer that the caller wants to continue from.
     pub previous_response_id: Option<String>,
     /// What pays for the run that it is, where OpenClaw comes back for it.

@@ -14,6 +14,7 @@ pub mod mirror;
 pub mod onboarding;
 mod outbox;
 pub mod projects;
+mod refusing;
 mod responses;
 pub mod return_path;
 #[cfg(test)]
@@ -38,7 +39,7 @@ use crate::fingerprint::Fingerprint;
 use crate::guesses::Guesses;
 use crate::journal::{Journal, Settled};
 use crate::month::{Month, Tally};
-use crate::refusals::{self, RefusalLog};
+use crate::refusals::RefusalLog;
 use crate::settings::UserBinding;
 use crate::tier::{TierRecord, TierRules};
 use crate::upstreams::Upstream;
@@ -69,7 +70,7 @@ struct Lease {
     slot: i64,
     admitted_at: Millis,
     until: Millis,
-    /// The month that it counts in; none for one that is older than the count.
+    /// The month that it counts in; none where no model runs for it.
     month: Option<Month>,
 }
 
@@ -235,22 +236,24 @@ impl Session {
         if self.access.note_use(&message.shown, &message.entry, now) {
             changes.push(self.access_changed());
         }
-        if self.projects.note(&message.entry.project) {
+        if !message.is_free && self.projects.note(&message.entry.project) {
             changes.push(self.projects_changed());
         }
         self.window.admit(now);
         let slot = self.journal.take_slot(now);
         let lease_until = now + LEASE;
-        let month = Month::of(now);
-        self.tally.admit(month);
-        let lease = Lease { slot, admitted_at: now, until: lease_until, month: Some(month) };
+        let month = (!message.is_free).then(|| Month::of(now));
+        if let Some(month) = month {
+            self.tally.admit(month);
+        }
+        let lease = Lease { slot, admitted_at: now, until: lease_until, month };
         self.leases.insert(message.entry.request_id.clone(), lease);
         let permit = Permit { binds, ..self.permit(&message, limits, now) };
         if let Some(funds) = message.funds {
             self.returns.begin(message.entry.request_id.clone(), *funds);
             changes.push(self.returns_changed());
         }
-        let entry = Box::new(Entry { month: Some(month), ..message.entry });
+        let entry = Box::new(Entry { month, ..message.entry });
         changes.push(Change::Open { slot, admitted_at: now, lease_until, entry });
         (Admission::Admitted(permit), changes)
     }
@@ -341,28 +344,6 @@ impl Session {
         changes
     }
 
-    /// Writes refusals that have no rows, and folds into theirs the old ones whose `slots`
-    /// [`Journal::foldable`] named and whose rows are `old`.
-    pub fn count_refusals(
-        &mut self,
-        refusals: Entry,
-        (slots, old): (Vec<i64>, Vec<Entry>),
-        now: Millis,
-    ) -> ((), Vec<Change>) {
-        // Others had rows before these. Where there are none, the person was forgotten since.
-        if self.journal.is_new() {
-            return ((), Vec::new());
-        }
-        let rows = refusals::fold(std::iter::once(refusals).chain(old));
-        let mut changes = Vec::new();
-        if !slots.is_empty() {
-            self.journal.give_up(&slots);
-            changes.push(Change::GiveUp(slots));
-        }
-        changes.extend(rows.into_iter().map(|entry| self.refuse(entry, now)));
-        ((), changes)
-    }
-
     /// When the object has to wake by itself: to flush, to end a lease, for a sign-in, or to show
     /// that a tier has ended.
     #[must_use]
@@ -380,6 +361,7 @@ impl Session {
 
     fn may_bind(&self, message: &Admit, binding: UserBinding) -> bool {
         binding == UserBinding::FirstKey
+            && !message.is_free
             && message.shown.bearer.is_some()
             && !message.entry.user_id.is_anonymous()
             && self.access.may_be_bound()
@@ -413,7 +395,9 @@ impl Session {
                 Some(_) => {}
             }
         }
-        if let Some(reason) = self.is_beyond_the_tier(&message.entry.project, limits, now) {
+        if !message.is_free
+            && let Some(reason) = self.is_beyond_the_tier(&message.entry.project, limits, now)
+        {
             return Some(reason);
         }
         let retry_after_ms = self.window.next_free(limits.rate, now);
@@ -452,29 +436,6 @@ impl Session {
         }
     }
 
-    /// Gives a refusal a row, and says whether it got one.
-    fn log_refusal(
-        &mut self,
-        entry: Entry,
-        reason: &Reason,
-        now: Millis,
-        changes: &mut Vec<Change>,
-    ) -> bool {
-        let (status, code) = reason.status_and_code();
-        let entry = Entry { outcome: Outcome::failed(status, code), ..entry };
-        let has_row = !self.journal.is_crowded() && self.refusals.deserves_row(&entry, now);
-        if has_row {
-            changes.push(self.refuse(entry, now));
-        }
-        has_row
-    }
-
-    fn refuse(&mut self, entry: Entry, now: Millis) -> Change {
-        let slot = self.journal.take_slot(now);
-        let position = self.journal.settle(slot, None, now);
-        Change::Refuse { slot, position, entry: Box::new(entry) }
-    }
-
     fn arrived(&self) -> Arrived {
         let months = self.tally.arrived().clone();
         Arrived { position: self.journal.flushed(), months, revision: self.mirrored }
@@ -488,6 +449,9 @@ impl Session {
         now: Millis,
     ) -> Change {
         let outcome = self.returns.end(request_id, outcome, now);
+        // What an earlier answer had cost is in its own row.
+        let outcome =
+            outcome.map(|outcome| if lease.month.is_none() { outcome.free() } else { outcome });
         let position = self.journal.settle(lease.slot, Some(lease.admitted_at), now);
         self.is_seen = true;
         if let Some(month) = lease.month {

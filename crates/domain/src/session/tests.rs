@@ -1,4 +1,5 @@
 mod disk;
+mod free_calls;
 
 use std::borrow::Cow;
 
@@ -12,6 +13,7 @@ use crate::fingerprint::Fingerprint;
 use crate::gateway_key::mint;
 use crate::identifiers::UserId;
 use crate::journal::CROWDED;
+use crate::refusals;
 use crate::secret::Secret;
 use crate::tier::Tier;
 use crate::upstreams::DEFAULT;
@@ -51,7 +53,7 @@ pub(super) const fn limits(per_minute: u32, in_flight: usize) -> Limits<'static>
 
 pub(super) fn admit(request_id: &str) -> Admit {
     let (shown, entry) = (Shown::default(), entry(request_id));
-    Admit { shown, vouched: false, previous_response_id: None, funds: None, entry }
+    Admit { shown, vouched: false, is_free: false, previous_response_id: None, funds: None, entry }
 }
 
 fn settle(request_id: &str) -> Settle {
