@@ -17,7 +17,7 @@ const ofAgents =
 
 // Letters may be written as escapes; `domain::path::canonical` undoes them.
 const unescaped = (url) =>
-  url.includes("%") ? url.replace(/%[4-7][0-9a-f]/gi, (it) => decodeURIComponent(it)) : url;
+  url.includes("%") ? url.replace(/%(?:3\d|[4-7][0-9a-f])/gi, (it) => decodeURIComponent(it)) : url;
 
 class Gateway extends WorkerEntrypoint {
   async fetch(request) {

@@ -222,7 +222,7 @@ async fn what_fails_before_admission_costs_nothing() {
     for _ in 0..5 {
         let request = pair.gateway.get(&user, "/v1/models").header("x-project-id", "a b");
         answer(request).await.refuses(400, "invalid_project_id");
-        let request = pair.gateway.get(&user, "/v1//models");
+        let request = pair.gateway.get(&user, "/v1/models%00");
         answer(request).await.refuses(400, "invalid_path");
     }
     let passed = answer(pair.gateway.get(&user, "/v1/models")).await;

@@ -31,7 +31,7 @@ async fn method_path_and_query_go_as_they_came() {
         (Method::PATCH, "/v1/x?"),
         (Method::DELETE, "/v1/files/abc?force"),
         (Method::HEAD, "/v1/models"),
-        (Method::GET, "/v1/"),
+        (Method::GET, "/v1"),
     ] {
         let route = pair.upstream.route(Script::answer(200, &[], ""));
         let target = route.path(path);
@@ -119,7 +119,7 @@ async fn an_attackers_headers_go_nowhere() {
         "X-OpenClaw-Model",
         "X-OpenClaw-Scopes",
         "X-Codex-Token",
-        "X-Api-Key",
+        "X-Goog-Api-Key",
         "Proxy-Authorization",
         "CF-Access-Client-Id",
         "CF-Access-Client-Secret",

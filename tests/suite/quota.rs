@@ -38,8 +38,8 @@ impl<'a> User<'a> {
         Self { gateway, key }
     }
 
-    fn get(&self, path: &str) -> RequestBuilder {
-        self.gateway.get("ada", path).header("x-gateway-key", &self.key)
+    fn embed(&self, path: &str) -> RequestBuilder {
+        self.gateway.post("ada", path, &json!({})).header("x-gateway-key", &self.key)
     }
 
     fn chat(&self, path: &str, stream: bool) -> RequestBuilder {
@@ -94,12 +94,12 @@ async fn ten_thousand_are_admitted_and_not_one_more_whatever_happens() {
     let ada = User::of_tier(&pair.gateway, "tier1").await;
     let began = Instant::now();
     let (lanes, each) = (20, 495);
-    let filled = statuses(lanes, each, || ada.get(&quick.path("/v1/models"))).await;
+    let filled = statuses(lanes, each, || ada.embed(&quick.path("/v1/embeddings"))).await;
     println!("{} requests of one user in {:.1?}", filled.len(), began.elapsed());
     assert!(filled.iter().all(|status| *status == 200), "{filled:?}");
     // Whatever the upstream fails costs nothing, however often.
     let failing = pair.upstream.route(Script::json(503, &json!({})));
-    let failed = statuses(20, 10, || ada.get(&failing.path("/v1/models"))).await;
+    let failed = statuses(20, 10, || ada.embed(&failing.path("/v1/embeddings"))).await;
     assert_eq!(failed, [503; 200]);
     ada.gateway.ledger().settled("ada", 10_100).await;
     assert_eq!(ada.month().await["requests"], 9_900);
@@ -107,13 +107,13 @@ async fn ten_thousand_are_admitted_and_not_one_more_whatever_happens() {
     // A hundred are left for two hundred that come at once, and all of them run for a while.
     let gate = Arc::new(Semaphore::new(0));
     let held = pair.upstream.route(Script::new().gate(&gate).respond(200, &[], ""));
-    let path = held.path("/v1/models");
-    let rush = statuses(200, 1, || ada.get(&path));
+    let path = held.path("/v1/embeddings");
+    let rush = statuses(200, 1, || ada.embed(&path));
     let open = async {
         let all = || (held.seen().len() == 100).then_some(());
         wait_for("the hundred that are left", Duration::from_mins(1), all).await;
         // Running requests count: nobody slips in beside them.
-        is_used_up(&answer(ada.get(&quick.path("/v1/models"))).await);
+        is_used_up(&answer(ada.embed(&quick.path("/v1/embeddings"))).await);
         gate.add_permits(1_000);
     };
     let (rush, ()) = tokio::join!(rush, open);
@@ -124,11 +124,11 @@ async fn ten_thousand_are_admitted_and_not_one_more_whatever_happens() {
     // Neither a kill nor what waits for D1 makes room.
     pair.gateway.kill_runtime().await;
     pair.gateway.restart().await;
-    let after = statuses(50, 1, || ada.get(&path)).await;
+    let after = statuses(50, 1, || ada.embed(&path)).await;
     assert_eq!(after, [402; 50]);
     let (offset, next) = until_the_turn(&pair.gateway);
     let at = |offset: i64| {
-        let request = ada.get(&quick.path("/v1/models"));
+        let request = ada.embed(&quick.path("/v1/embeddings"));
         answer(request.header("x-fault-clock-offset-ms", offset.to_string()))
     };
     let last = at(offset - 30_000).await;

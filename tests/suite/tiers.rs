@@ -115,7 +115,8 @@ async fn projects_are_as_many_as_the_tier_says() {
     let user = shared::user("projects");
     let key = gateway.mint_key(&user).await.key;
     let says = |project: &str| {
-        let request = gateway.get(&user, "/v1/models").header("x-gateway-key", &key);
+        let request = gateway.post(&user, "/v1/embeddings", &json!({}));
+        let request = request.header("x-gateway-key", &key);
         answer(if project.is_empty() { request } else { request.header("x-project-id", project) })
     };
     let listed = async || {
@@ -164,7 +165,10 @@ async fn a_quota_begins_with_the_tier() {
     let gateway = &shared::keyed().await.gateway;
     let user = shared::user("quota");
     let key = gateway.mint_key(&user).await.key;
-    let says = || answer(gateway.get(&user, "/v1/models").header("x-gateway-key", &key));
+    let says = || {
+        let request = gateway.post(&user, "/v1/embeddings", &json!({}));
+        answer(request.header("x-gateway-key", &key))
+    };
     for _ in 0..3 {
         says().await.is(200);
     }

@@ -259,8 +259,8 @@ async fn use_project(gateway: &Gateway, user: &str) {
     let key = gateway.mint_key(user).await.key;
     let tokens = gateway.request(Method::PUT, "/onboarding/codex").bearer_auth(&key);
     answer(tokens.json(&people::tokens())).await.is(204);
-    let models = gateway.get(user, "/v1/models").header("x-gateway-key", &key);
-    answer(models.header("cf-connecting-ip", address())).await.is(200);
+    let request = gateway.post(user, "/v1/embeddings", &json!({})).header("x-gateway-key", &key);
+    answer(request.header("cf-connecting-ip", address())).await.is(200);
 }
 
 /// A claim of a user with its own code, or with somebody else's.
