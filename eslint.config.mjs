@@ -66,7 +66,9 @@ export default [
   },
   {
     files: ["src/boundary.js"],
-    languageOptions: options(names("Promise ReadableStream Response clearTimeout scheduler setTimeout")),
+    languageOptions: options(
+      names("FixedLengthStream Promise ReadableStream Response clearTimeout scheduler setTimeout"),
+    ),
     rules: RULES,
   },
   {

@@ -96,6 +96,158 @@ export function relayed(body, passage, pingAfter) {
   );
 }
 
+/**
+ * What is in `bytes` of this encoding; `null` where that is more than `most` bytes, `undefined` where it is in
+ * no such encoding. The runtime's streams know no zstd, and would have to be stopped by hand.
+ */
+export async function decoded(bytes, encoding, most) {
+  const zlib = await globalThis.loadZlib();
+  const decoders = {
+    gzip: zlib.gunzipSync,
+    "x-gzip": zlib.gunzipSync,
+    deflate: zlib.inflateSync,
+    zstd: zlib.zstdDecompressSync,
+  };
+  try {
+    const read = decoders[encoding](bytes, { maxOutputLength: most });
+    return new Uint8Array(read.buffer, read.byteOffset, read.byteLength);
+  } catch (error) {
+    return error instanceof RangeError ? null : undefined;
+  }
+}
+
+// How far a body has been read: `body::Progress` has the same numbers.
+const MORE = 0;
+const WHOLE = 1;
+const LATE = 2;
+const LEFT = 3;
+const TOO_LARGE = 4;
+
+// A body that comes more slowly than this, in bytes a millisecond, is late: 32 KB a second.
+const PACE = 32.768;
+
+/** A request's body on its way in, read no further than is asked for. */
+export class Upload {
+  #reader;
+  #declared;
+  #most;
+  #timeout;
+  #silence;
+  #waited = 0;
+  #size = 0;
+  #chunks = [];
+  #progress = MORE;
+  #isWaiting = false;
+  #heard = Date.now();
+  #end;
+  #tellEnd;
+
+  constructor(body, declared, most, timeout, silence) {
+    this.#reader = body.getReader();
+    this.#declared = declared;
+    this.#most = most;
+    this.#timeout = timeout;
+    this.#silence = silence;
+    this.#end = new Promise((resolve) => (this.#tellEnd = resolve));
+  }
+
+  get isBegun() {
+    return this.#size > 0;
+  }
+
+  /** For how many ms the upstream has wanted nothing more of a stream that isn't at its end. */
+  get refusedFor() {
+    const isRefused = this.#progress === MORE && !this.#isWaiting;
+    return isRefused ? Date.now() - this.#heard : 0;
+  }
+
+  /** Reads until there are more than `length` bytes, or to the end; says how far that is. */
+  async read(length) {
+    while (this.#progress === MORE && this.#size <= length) {
+      const chunk = await this.#next();
+      if (chunk) this.#chunks.push(chunk);
+    }
+    return this.#progress;
+  }
+
+  /** All that was read, as one. */
+  bytes() {
+    if (this.#chunks.length === 1) return this.#chunks[0];
+    const bytes = new Uint8Array(this.#size);
+    let at = 0;
+    for (const chunk of this.#chunks) {
+      bytes.set(chunk, at);
+      at += chunk.byteLength;
+    }
+    this.#chunks = [bytes];
+    return bytes;
+  }
+
+  /** What was read, then the rest. One that can't go on stands still. */
+  stream() {
+    const pull = async (controller) => {
+      const chunk = this.#chunks.shift() ?? (await this.#next());
+      if (chunk) {
+        controller.enqueue(chunk);
+        return;
+      }
+      this.#tellEnd(this.#progress);
+      if (this.#progress === WHOLE) controller.close();
+      else await new Promise(() => {});
+    };
+    const cancel = (reason) => this.#reader.cancel(reason);
+    const stream = new ReadableStream({ pull, cancel }, { highWaterMark: 0 });
+    if (this.#declared < 0) return stream;
+    const { readable, writable } = new FixedLengthStream(this.#declared);
+    // Where the exchange is aborted there is nobody left to tell.
+    stream.pipeTo(writable).catch(() => {});
+    return readable;
+  }
+
+  ended() {
+    return this.#end;
+  }
+
+  /** The next chunk; nothing where there is none, and `#progress` says why. */
+  async #next() {
+    if (this.#progress !== MORE) return undefined;
+    const since = Date.now();
+    const left = this.#timeout + this.#size / PACE - this.#waited;
+    let timer;
+    const late = new Promise((resolve) => {
+      timer = setTimeout(resolve, Math.max(0, Math.min(this.#silence, left)), LATE);
+    });
+    this.#isWaiting = true;
+    let next;
+    try {
+      next = await Promise.race([this.#reader.read(), late]);
+    } catch {
+      next = LEFT;
+    }
+    clearTimeout(timer);
+    this.#isWaiting = false;
+    this.#heard = Date.now();
+    // Only what the sender takes counts, not what the upstream does.
+    this.#waited += this.#heard - since;
+    if (next === LATE || next === LEFT) {
+      this.#progress = next;
+      return undefined;
+    }
+    if (next.done) {
+      this.#progress = WHOLE;
+      return undefined;
+    }
+    this.#size += next.value.byteLength;
+    if (this.#size > this.#most) {
+      this.#progress = TOO_LARGE;
+      return undefined;
+    }
+    // The runtime holds its sender to the length that it declared.
+    if (this.#size === this.#declared) this.#progress = WHOLE;
+    return next.value;
+  }
+}
+
 // All headers that a refusal of the same user may depend on, or the row that counts it.
 const MARKS = [
   "authorization",

@@ -10,6 +10,9 @@ import * as gateway from "../build/index.js";
 // argument each time, which costs several times what a promise's continuation does (bench/NOTES.md).
 globalThis.queueMicrotask = (task) => void Promise.resolve().then(task);
 
+// Loaded when a body comes compressed that has to be read.
+globalThis.loadZlib = () => import("node:zlib");
+
 const office = () => import("../build-office/index.js");
 
 const ofAgents =

@@ -186,6 +186,16 @@ pub enum Error {
     MethodNotAllowed { method: String, allow: String },
     #[error("The request is too large: at most {limit} bytes are accepted.")]
     RequestTooLarge { limit: u64 },
+    #[error(
+        "Your request didn't arrive in time, so nothing was done with it. Check your connection, and send \
+         it again."
+    )]
+    RequestTimeout { is_begun: bool },
+    #[error(
+        "This gateway can't read a request in the encoding {encoding}. Send it without Content-Encoding, or \
+         as gzip, deflate or zstd."
+    )]
+    UnsupportedEncoding { encoding: String },
     #[error("Rate limit exceeded. {limit} requests/minute. Try again in {seconds} seconds.")]
     RateLimitExceeded { limit: u32, seconds: i64, retry_after_ms: i64 },
     #[error(
@@ -295,7 +305,9 @@ impl Error {
             Self::MethodNotAllowed { .. } => 405,
             Self::SubscriptionRunning { .. } | Self::AnotherKeyInUse => 409,
             Self::CodeUsed | Self::CodeExpired | Self::KitExpired => 410,
+            Self::RequestTimeout { .. } => 408,
             Self::RequestTooLarge { .. } => 413,
+            Self::UnsupportedEncoding { .. } => 415,
             Self::UpgradeRequired => 426,
             Self::RateLimitExceeded { .. }
             | Self::TooManyAttempts { .. }
@@ -364,6 +376,8 @@ impl Error {
             | Self::KitUnknown => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::RequestTooLarge { .. } => "request_too_large",
+            Self::RequestTimeout { .. } => "request_timeout",
+            Self::UnsupportedEncoding { .. } => "unsupported_encoding",
             Self::RateLimitExceeded { .. } => "rate_limit_exceeded",
             Self::TooManyAttempts { .. } | Self::SignInTooSoon { .. } => "too_many_attempts",
             Self::ConcurrencyLimitExceeded { .. } => "concurrency_limit_exceeded",
@@ -401,6 +415,9 @@ impl Error {
                 vec![seconds, exact, waited, ("x-should-retry", "true".to_owned())]
             }
             Self::ConcurrencyLimitExceeded { .. } => vec![("retry-after", "1".to_owned())],
+            Self::RequestTimeout { is_begun: true } => {
+                vec![("x-should-retry", "false".to_owned())]
+            }
             _ if matches!(self.status(), 402 | 403) => {
                 vec![("x-should-retry", "false".to_owned())]
             }

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use domain::clock::Millis;
 use domain::identifiers::UserId;
+use domain::keyed_hash::network_of;
 use domain::path;
 use url::form_urlencoded;
 use web_sys::Request;
@@ -61,6 +62,11 @@ impl Incoming {
     /// A header's text, if it is there and not empty.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).filter(|text| !text.is_empty())
+    }
+
+    /// The network that it came from, in clear: to compare, not to keep. Empty where it isn't known.
+    pub fn network(&self) -> String {
+        self.header("cf-connecting-ip").map(network_of).unwrap_or_default()
     }
 
     /// Refuses what wants to become a WebSocket, with the status at which clients fall back to HTTP.

@@ -34,6 +34,7 @@ mod refusals;
 mod reply;
 mod routes;
 mod settlement;
+mod strangers;
 mod token_client;
 #[cfg(feature = "office")]
 mod totals;

@@ -19,7 +19,6 @@ use domain::fair_queue::Ask;
 use domain::identifiers::{DEFAULT_PROJECT, parse_label};
 use domain::identity::Caller;
 use domain::path::{GatewayPath, gateway_path};
-use domain::session::access::Proof;
 use domain::session::messages::{Admission, Admit, Bind, Permit, Refusal};
 use domain::settings::{Settings, UpstreamKind, UserBinding};
 use domain::tier::Tier;
@@ -36,14 +35,14 @@ use crate::refusals::Known;
 use crate::reply::Reply;
 use crate::routes::caller;
 use crate::settlement::{Settlement, failed};
-use crate::upstream::body;
 use crate::upstream::codex::{self, Payment};
 use crate::upstream::departure::Departure;
 use crate::upstream::exchange::{Answer, NoAnswer, Patience, send};
+use crate::upstream::intake;
 use crate::upstream::plan::{Asked, Plan};
 use crate::upstream::relay::{self, Memory};
 use crate::upstream::{slot, trouble};
-use crate::{clock, fault, guessing, log, refusals, reply, upgrade};
+use crate::{clock, fault, guessing, log, refusals, reply, strangers, upgrade};
 
 /// What of a path goes into the log, in characters: all of the paths that there are.
 const LONGEST_ENDPOINT: usize = 256;
@@ -66,8 +65,9 @@ async fn serve(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     }
     let (plan, vouched) = prepare(&asked, &settings, context).await?;
     let entry = entry(&asked, plan.model.clone(), &settings);
+    let vouched = vouched || strangers::pass(&asked.caller, incoming, context).await?;
     let message = Admit { vouched, ..admission_of(&asked, &plan, entry.clone()) };
-    let (admission, settlement) = admit(&message, incoming, context).await?;
+    let (admission, settlement) = admit(&message, &asked.caller, incoming, context).await?;
     let permit = match admission {
         Admission::Admitted(permit) => permit,
         // Only a caller that nobody vouched for is asked to come again.
@@ -141,35 +141,33 @@ async fn prepare(
     settings: &Settings,
     context: &Context,
 ) -> Result<(Plan, bool), Error> {
-    body::check_size(asked.incoming, settings.max_body_bytes)?;
-    let mut vouched = false;
-    // Strangers don't get to fill the isolate's memory.
-    if body::may_be_large(asked.incoming)
-        && caller::prove(&asked.caller, context).await? == Proof::Unproven
-        && settings.user_binding == UserBinding::FirstKey
-    {
-        guessing::vouch(asked.incoming, context).await?;
-        vouched = true;
-    }
-    match Plan::make(asked, settings).await {
+    let mut plan = match Plan::new(asked, settings) {
         // A key that is shown is always checked: who shows a wrong one hears of that first, rather
         // than of the credential that is missing beside it.
         Err(error @ Error::MissingKey(_)) if !asked.caller.shown.keys.is_empty() => {
             caller::prove(&asked.caller, context).await?;
-            Err(error)
+            return Err(error);
         }
-        other => Ok((other?, vouched)),
-    }
+        other => other?,
+    };
+    let (intake, vouched) = intake::receive(asked, &plan, settings, context).await?;
+    plan.take(intake, asked, settings).await?;
+    Ok((plan, vouched))
 }
 
 /// Step 3.
 async fn admit(
     message: &Admit,
+    caller: &Caller,
     incoming: &Incoming,
     context: &Context,
 ) -> Result<(Admission, Settlement), Error> {
     let since = clock::reading();
     let mut decided = Settlement::admit(context, message.clone(), incoming.arrived).await?;
+    // Who is admitted although nobody vouched has proven to be the user, unless anybody is believed.
+    if matches!(decided.0, Admission::Admitted(_)) && !message.vouched {
+        strangers::note(caller);
+    }
     if decided.0 == Admission::Unproven {
         guessing::vouch(incoming, context).await?;
         let vouched = Admit { vouched: true, ..message.clone() };

@@ -4,7 +4,7 @@
 //! module of the Worker of its own, built with the feature of its name, and the office is loaded when
 //! it is first asked for (`src/entry.mjs`, decision 9).
 
-mod caller;
+pub mod caller;
 mod cors;
 #[cfg(feature = "gateway")]
 mod health;

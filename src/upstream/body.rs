@@ -1,22 +1,26 @@
-//! A request's body: read whole where it must be, else passed on as it comes.
+//! A request's body: read whole where it must be, else passed on as it comes; never waited for longer
+//! than its sender may take, and never begun before its sender has a turn.
 
-use futures::channel::oneshot;
-use futures::future::pending;
-use futures::{StreamExt, TryStreamExt, stream};
+use std::time::Duration;
+
+use domain::settings::Settings;
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
-use wasm_streams::ReadableStream;
 
+use super::turns::{self, Sender, Turn};
+use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
 
-/// The largest body that anyone may have read, in bytes.
-const SMALL: u64 = 256 * 1024;
+/// The most of a body that is read before its sender is known, in bytes.
+pub const SMALL: u64 = 256 * 1024;
 
 /// The largest body that is kept, so that it can be sent once more, in bytes: few are larger that
 /// aren't files.
-const REPEATABLE: u64 = 4 * 1024 * 1024;
+pub const REPEATABLE: u64 = 4 * 1024 * 1024;
+
+/// How long its sender may be silent, in milliseconds.
+const SILENCE: u32 = 30_000;
 
 /// What goes upstream as the body.
 pub enum Body {
@@ -28,13 +32,160 @@ pub enum Body {
     Bytes(Uint8Array),
 }
 
-/// Why an upload can't go on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum UploadFailure {
-    /// It grew over the limit.
+/// How large a body may be, and how long it may take.
+#[derive(Clone, Copy)]
+pub struct BodyLimits {
+    /// The most bytes.
+    pub bytes: u64,
+    /// Milliseconds, and a second more for each 32 KB.
+    pub timeout_ms: u32,
+}
+
+impl BodyLimits {
+    /// As the operator set them.
+    pub fn of(settings: &Settings) -> Self {
+        Self { bytes: settings.max_body_bytes, timeout_ms: settings.body_timeout_ms }
+    }
+}
+
+/// How far a body has been read. `boundary.js` has the same numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There is more of it.
+    More,
+    /// That was all.
+    Whole,
+    /// Its sender took too long.
+    Late,
+    /// Its sender broke off.
+    Left,
+    /// It has grown over the limit.
     TooLarge,
-    /// The client broke off.
-    ClientLeft,
+}
+
+impl Progress {
+    fn of(number: &JsValue) -> Self {
+        match number.as_f64() {
+            Some(0.0) => Self::More,
+            Some(1.0) => Self::Whole,
+            Some(2.0) => Self::Late,
+            Some(4.0) => Self::TooLarge,
+            _ => Self::Left,
+        }
+    }
+}
+
+/// A body that is being read; it holds its sender's turn.
+pub struct Upload {
+    js: JsUpload,
+    limits: BodyLimits,
+    turn: Option<Turn>,
+}
+
+impl Upload {
+    /// The body of a request, once its sender has a turn; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`Error::RequestTimeout`] where the sender has too many others under way.
+    pub async fn of(
+        incoming: &Incoming,
+        sender: &Sender,
+        limits: BodyLimits,
+    ) -> Result<Option<Self>, Error> {
+        let Some(stream) = stream_of(incoming) else { return Ok(None) };
+        let turn = turns::wait(sender, Duration::from_millis(limits.timeout_ms.into())).await;
+        let turn = turn.ok_or(Error::RequestTimeout { is_begun: false })?;
+        Ok(Some(Self::new(incoming, &stream, Some(turn), limits)))
+    }
+
+    /// The same of a body that is read by nobody here: it needs no turn.
+    pub fn open(incoming: &Incoming, limits: BodyLimits) -> Option<Self> {
+        Some(Self::new(incoming, &stream_of(incoming)?, None, limits))
+    }
+
+    /// The same where a turn is to be had at once.
+    pub fn at_once(incoming: &Incoming, sender: &Sender, limits: BodyLimits) -> Option<Self> {
+        let turn = turns::take(sender)?;
+        Some(Self::new(incoming, &stream_of(incoming)?, Some(turn), limits))
+    }
+
+    fn new(
+        incoming: &Incoming,
+        stream: &web_sys::ReadableStream,
+        turn: Option<Turn>,
+        limits: BodyLimits,
+    ) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "no body is that large")]
+        let number = |bytes: u64| bytes as f64;
+        let declared = declared_length(incoming).map_or(-1.0, number);
+        let js = JsUpload::new(stream, declared, number(limits.bytes), limits.timeout_ms, SILENCE);
+        Self { js, limits, turn }
+    }
+
+    /// Waits for another turn in the place of the one that it has.
+    ///
+    /// # Errors
+    /// [`Error::RequestTimeout`] where none becomes free.
+    pub async fn wait_for_room(&mut self, sender: &Sender) -> Result<(), Error> {
+        let timeout = Duration::from_millis(self.limits.timeout_ms.into());
+        let turn = turns::wait(sender, timeout).await;
+        self.turn = Some(turn.ok_or(Error::RequestTimeout { is_begun: true })?);
+        Ok(())
+    }
+
+    /// Reads until there are more than so many bytes, or to the end.
+    pub async fn read(&self, bytes: u64) -> Progress {
+        #[expect(clippy::cast_precision_loss, reason = "no body is that large")]
+        let bytes = bytes as f64;
+        Progress::of(&self.js.read(bytes).await)
+    }
+
+    /// What has been read, once that is all; what is wrong, where something is.
+    ///
+    /// # Errors
+    /// [`Error::RequestTimeout`], [`Error::RequestTooLarge`]; where the sender left,
+    /// [`Error::InvalidJson`], which it won't see.
+    pub fn check(&self, progress: Progress) -> Result<(), Error> {
+        match progress {
+            Progress::More | Progress::Whole => Ok(()),
+            other => Err(self.error(other)),
+        }
+    }
+
+    /// The error of a body that can't go on.
+    pub fn error(&self, progress: Progress) -> Error {
+        match progress {
+            Progress::TooLarge => Error::RequestTooLarge { limit: self.limits.bytes },
+            Progress::Late => Error::RequestTimeout { is_begun: self.js.is_begun() },
+            _ => Error::InvalidJson { problem: "The request's body broke off.".to_owned() },
+        }
+    }
+
+    /// All that has been read.
+    pub fn bytes(&self) -> Uint8Array {
+        self.js.bytes()
+    }
+
+    /// What has been read, and the rest as it comes. It holds its sender's turn no longer: from here on
+    /// it is in nobody's memory, and its request has been admitted.
+    ///
+    /// One that can't go on is never ended: the runtime would close it as if it were whole. It stands
+    /// still, and whoever hears of it from [`Upload::ended`] aborts the exchange.
+    pub fn stream(&mut self) -> web_sys::ReadableStream {
+        self.turn.take();
+        self.js.stream()
+    }
+
+    /// How a stream has ended.
+    pub async fn ended(&self) -> Progress {
+        Progress::of(&self.js.ended().await)
+    }
+
+    /// For how long the upstream has taken nothing of the stream that was there, in milliseconds; 0
+    /// where the sender is waited for.
+    pub fn refused_for(&self) -> u32 {
+        self.js.refused_for()
+    }
 }
 
 /// Checks the size that a request says its body has.
@@ -49,95 +200,38 @@ pub fn check_size(incoming: &Incoming, limit: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the body is, or may become, so large that reading it is not for everyone.
-pub fn may_be_large(incoming: &Incoming) -> bool {
-    let is_small = declared_length(incoming).is_some_and(|length| length <= SMALL);
-    !is_small && incoming.request.body().is_some()
+/// Whether a body says that it is small.
+pub fn is_small(incoming: &Incoming) -> bool {
+    declared_length(incoming).is_some_and(|length| length <= SMALL)
+}
+
+/// Whether a body says that it is short enough to be kept.
+pub fn is_repeatable(incoming: &Incoming) -> bool {
+    declared_length(incoming).is_some_and(|length| length <= REPEATABLE)
 }
 
 /// `fetch` takes no body with `GET` and `HEAD`, and nothing that they ask has a use for one.
-fn has_body(incoming: &Incoming) -> bool {
-    !matches!(incoming.method.as_str(), "GET" | "HEAD")
+fn stream_of(incoming: &Incoming) -> Option<web_sys::ReadableStream> {
+    let may_have = !matches!(incoming.method.as_str(), "GET" | "HEAD");
+    incoming.request.body().filter(|_| may_have && declared_length(incoming) != Some(0))
 }
 
 fn declared_length(incoming: &Incoming) -> Option<u64> {
     incoming.header("content-length").and_then(|text| text.trim().parse().ok())
 }
 
-/// The body as it comes, and word of its failure if it didn't declare a length.
-///
-/// A stream that fails is never ended: the runtime would close the upload as if it were whole. It
-/// stands still, and whoever hears of the failure aborts the exchange.
-pub fn streamed(
-    incoming: &Incoming,
-    limit: u64,
-) -> (Body, Option<oneshot::Receiver<UploadFailure>>) {
-    let Some(stream) = incoming.request.body().filter(|_| has_body(incoming)) else {
-        return (Body::Empty, None);
-    };
-    if declared_length(incoming).is_some() {
-        // The runtime holds the client to the length that it declared.
-        return (Body::Stream(stream), None);
-    }
-    let (failed, failure) = oneshot::channel();
-    let chunks = ReadableStream::from_raw(stream).into_stream();
-    let counted =
-        stream::unfold((chunks, 0, failed), move |(mut chunks, seen, failed)| async move {
-            let problem = match chunks.next().await? {
-                Ok(chunk) => {
-                    let seen = seen + u64::from(chunk.unchecked_ref::<Uint8Array>().length());
-                    if seen <= limit {
-                        return Some((Ok(chunk), (chunks, seen, failed)));
-                    }
-                    UploadFailure::TooLarge
-                }
-                Err(_) => UploadFailure::ClientLeft,
-            };
-            // Nobody hears of it only where the exchange is over already.
-            let _ = failed.send(problem);
-            pending().await
-        });
-    (Body::Stream(ReadableStream::from_stream(counted).into_raw()), Some(failure))
-}
-
-/// The body, whole where it is short enough to be kept until the answer begins, else as it comes.
+/// The whole body of a small request to the gateway itself, of whoever sends it.
 ///
 /// # Errors
-/// As [`read`].
-pub async fn repeatable(
-    incoming: &Incoming,
-    limit: u64,
-) -> Result<(Body, Option<oneshot::Receiver<UploadFailure>>), Error> {
-    let is_short = declared_length(incoming).is_some_and(|length| length <= REPEATABLE);
-    if is_short && has_body(incoming) && incoming.request.body().is_some() {
-        let bytes = read(incoming, limit).await?;
-        return Ok((Body::Bytes(Uint8Array::from(bytes.as_slice())), None));
-    }
-    Ok(streamed(incoming, limit))
-}
-
-/// The whole body.
-///
-/// # Errors
-/// [`Error::RequestTooLarge`] where it grows over the limit; where the client breaks off,
-/// [`Error::InvalidJson`], which it won't see.
-pub async fn read(incoming: &Incoming, limit: u64) -> Result<Vec<u8>, Error> {
-    let Some(stream) = incoming.request.body() else { return Ok(Vec::new()) };
-    let broken = |_| Error::InvalidJson { problem: "The request's body broke off.".to_owned() };
-    if declared_length(incoming).is_some_and(|length| length <= limit) {
-        // The runtime holds the client to the length that it declared. One wait, whatever the pieces.
-        let whole = incoming.request.array_buffer().map_err(broken)?;
-        return Ok(Uint8Array::new(&JsFuture::from(whole).await.map_err(broken)?).to_vec());
-    }
-    let mut chunks = ReadableStream::from_raw(stream).into_stream();
-    let mut body = Vec::new();
-    while let Some(chunk) = chunks.try_next().await.map_err(broken)? {
-        append(&mut body, chunk.unchecked_ref());
-        if body.len() as u64 > limit {
-            return Err(Error::RequestTooLarge { limit });
-        }
-    }
-    Ok(body)
+/// As [`Upload::check`], and as [`Upload::of`].
+pub async fn read(incoming: &Incoming, context: &Context, most: u64) -> Result<Vec<u8>, Error> {
+    check_size(incoming, most)?;
+    let limits = BodyLimits { bytes: most, ..BodyLimits::of(&*context.settings()?) };
+    let sender = Sender::unknown(incoming);
+    let Some(upload) = Upload::of(incoming, &sender, limits).await? else { return Ok(Vec::new()) };
+    let progress = upload.read(limits.bytes).await;
+    upload.check(progress)?;
+    Ok(upload.bytes().to_vec())
 }
 
 /// Appends a chunk of the runtime's to bytes of our own.
@@ -147,4 +241,30 @@ pub fn append(bytes: &mut Vec<u8>, chunk: &Uint8Array) {
     if let Some(end) = bytes.get_mut(start..) {
         chunk.copy_to(end);
     }
+}
+
+#[wasm_bindgen(module = "/src/boundary.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = Upload)]
+    type JsUpload;
+    #[wasm_bindgen(constructor, js_class = "Upload")]
+    fn new(
+        body: &web_sys::ReadableStream,
+        declared: f64,
+        most: f64,
+        timeout: u32,
+        silence: u32,
+    ) -> JsUpload;
+    #[wasm_bindgen(method)]
+    async fn read(this: &JsUpload, bytes: f64) -> JsValue;
+    #[wasm_bindgen(method)]
+    fn bytes(this: &JsUpload) -> Uint8Array;
+    #[wasm_bindgen(method)]
+    fn stream(this: &JsUpload) -> web_sys::ReadableStream;
+    #[wasm_bindgen(method)]
+    async fn ended(this: &JsUpload) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = isBegun)]
+    fn is_begun(this: &JsUpload) -> bool;
+    #[wasm_bindgen(method, getter, js_name = refusedFor)]
+    fn refused_for(this: &JsUpload) -> u32;
 }

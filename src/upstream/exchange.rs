@@ -1,17 +1,17 @@
 //! Sending a request upstream, and waiting for the answer's head.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use domain::settings::Settings;
-use futures::channel::oneshot;
-use futures::future::pending;
+use futures::future::{Either, pending, select};
 use futures::{FutureExt, select_biased};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, AbortSignal, RequestInit, RequestRedirect, Response};
 use worker::Delay;
 
-use super::body::{Body, UploadFailure};
+use super::body::{Body, BodyLimits, Progress, Upload};
 use super::departure::Departure;
 use super::plan::Plan;
 use crate::error::Error;
@@ -43,8 +43,8 @@ impl From<Error> for NoAnswer {
 pub struct Patience {
     /// Until the answer's head.
     pub first_byte: Duration,
-    /// The most bytes of a body.
-    pub max_body_bytes: u64,
+    /// How large a body may be, and how long it may take.
+    pub body: BodyLimits,
 }
 
 impl Patience {
@@ -52,7 +52,7 @@ impl Patience {
     pub fn of(settings: &Settings) -> Self {
         Self {
             first_byte: Duration::from_millis(settings.upstream_first_byte_ms.into()),
-            max_body_bytes: settings.max_body_bytes,
+            body: BodyLimits::of(settings),
         }
     }
 }
@@ -80,18 +80,15 @@ pub async fn send(
         }
     };
     let ended = select_biased! {
-        failure = upload_failure(upload).fuse() => Err(match failure {
-            UploadFailure::ClientLeft => NoAnswer::ClientLeft,
-            UploadFailure::TooLarge => {
-                Error::RequestTooLarge { limit: patience.max_body_bytes }.into()
-            }
-        }),
+        failure = upload_failure(upload.as_ref()).fuse() => Err(failure),
         () = departure.fuse() => Err(NoAnswer::ClientLeft),
         answer = answered.fuse() => match answer {
             Ok(response) => status_error(&response).map_or(Ok(response), |error| Err(error.into())),
             Err(_) => Err(Error::UpstreamUnreachable.into()),
         },
-        () = Delay::from(patience.first_byte).fuse() => Err(Error::UpstreamTimeout.into()),
+        () = silence(upload.as_ref(), patience.first_byte).fuse() => {
+            Err(Error::UpstreamTimeout.into())
+        }
     };
     match ended {
         Ok(response) => Ok(Answer { response, controller }),
@@ -103,13 +100,36 @@ pub async fn send(
 }
 
 /// Ends when the upload fails, and not before.
-async fn upload_failure(upload: Option<oneshot::Receiver<UploadFailure>>) -> UploadFailure {
-    if let Some(upload) = upload
-        && let Ok(failure) = upload.await
-    {
-        return failure;
+async fn upload_failure(upload: Option<&Upload>) -> NoAnswer {
+    let Some(upload) = upload else { return pending().await };
+    match upload.ended().await {
+        Progress::Whole => pending().await,
+        Progress::Left => NoAnswer::ClientLeft,
+        failure => upload.error(failure).into(),
     }
-    pending().await
+}
+
+/// Ends when the upstream has been silent for so long: after it has all of the request, or while it takes
+/// no more of it. What the client takes to send it is the client's.
+async fn silence(upload: Option<&Upload>, patience: Duration) {
+    if let Some(upload) = upload {
+        let refused = async {
+            loop {
+                let refused = Duration::from_millis(upload.refused_for().into());
+                let Some(rest) = patience.checked_sub(refused).filter(|rest| !rest.is_zero())
+                else {
+                    return;
+                };
+                Delay::from(rest).await;
+            }
+        };
+        match select(pin!(upload.ended()), pin!(refused)).await {
+            Either::Left((Progress::Whole, _)) => {}
+            Either::Left(_) => pending().await,
+            Either::Right(_) => return,
+        }
+    }
+    Delay::from(patience).await;
 }
 
 async fn attempt(plan: &Plan, signal: &AbortSignal) -> Result<Response, JsValue> {

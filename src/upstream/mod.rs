@@ -3,9 +3,12 @@
 pub mod body;
 pub mod codex;
 pub mod departure;
+pub mod encoding;
 pub mod exchange;
+pub mod intake;
 pub mod plan;
 pub mod relay;
 pub mod slot;
 #[cfg(feature = "gateway")]
 pub mod trouble;
+pub mod turns;

@@ -4,14 +4,16 @@ use domain::agent_body::{self, ModelChoice};
 use domain::custody::{Label, Purpose};
 use domain::endpoint::{Endpoint, Protocol};
 use domain::identity::Caller;
+use domain::meter::Format;
 use domain::session::return_path::messages::Funds;
 use domain::settings::{AgentSettings, AuthMode, Settings, UpstreamKind};
 use domain::upstreams::Upstream;
 use domain::{chat_body, keyed_hash, upstream_policy};
-use futures::channel::oneshot;
 use js_sys::Uint8Array;
 
-use super::body::{self, Body, UploadFailure};
+use super::body::{self, Body, BodyLimits, REPEATABLE, Upload};
+use super::encoding;
+use super::intake::Intake;
 use crate::context::random_bytes;
 use crate::error::Error;
 use crate::headers::HeaderList;
@@ -47,8 +49,8 @@ pub struct Plan {
     pub headers: HeaderList,
     /// With which body.
     pub body: Body,
-    /// Tells of an upload that can't go on.
-    pub upload: Option<oneshot::Receiver<UploadFailure>>,
+    /// The body, while it is passed on as it comes.
+    pub upload: Option<Upload>,
     /// What it is that is asked for.
     pub endpoint: Endpoint,
     /// Whether the answer's usage chunk is the gateway's own wish.
@@ -72,11 +74,11 @@ pub struct AgentPlan {
 }
 
 impl Plan {
-    /// Makes the plan, reading the body where that is needed.
+    /// All of the plan that doesn't depend on the body.
     ///
     /// # Errors
-    /// What contract and upstream don't allow: a missing key, an unknown model, a bad body.
-    pub async fn make(asked: &Asked<'_>, settings: &Settings) -> Result<Self, Error> {
+    /// A missing key, an unknown model.
+    pub fn new(asked: &Asked<'_>, settings: &Settings) -> Result<Self, Error> {
         let incoming = asked.incoming;
         if settings.upstreams.is_empty() {
             return Err(Error::no_upstream());
@@ -95,19 +97,15 @@ impl Plan {
         };
         plan.headers.set("x-request-id", &incoming.request_id);
         match &settings.upstream {
-            UpstreamKind::Passthrough => plan.pass_through(asked, settings).await?,
-            UpstreamKind::Agent(agent) => plan.address_agent(asked, settings, agent).await?,
-        }
-        if !matches!(plan.body, Body::Stream(_)) {
-            // What the client declared is not what is sent; the runtime writes the right length.
-            plan.headers.remove("content-length");
+            UpstreamKind::Passthrough => plan.pass_through(asked, settings)?,
+            UpstreamKind::Agent(agent) => plan.address_agent(asked, settings, agent)?,
         }
         Ok(plan)
     }
 
     /// Any OpenAI-compatible server: who the caller is, and the caller's own credential. A Codex
     /// token comes later, with the permit.
-    async fn pass_through(&mut self, asked: &Asked<'_>, settings: &Settings) -> Result<(), Error> {
+    fn pass_through(&mut self, asked: &Asked<'_>, settings: &Settings) -> Result<(), Error> {
         if settings.auth_mode == AuthMode::OpenAi {
             let Caller { own, shown, .. } = &asked.caller;
             if !own.is_some() && (settings.upstream_needs_key || shown.keys.is_empty()) {
@@ -118,33 +116,24 @@ impl Plan {
             }
         }
         self.headers.set("x-forwarded-user", asked.caller.user_id.as_str());
-        if self.endpoint.protocol != Protocol::Chat || !self.endpoint.is_inference() {
-            // A token may turn out to be dead, and the request has to be sent once more then.
-            (self.body, self.upload) = match settings.auth_mode {
-                AuthMode::Codex => {
-                    body::repeatable(asked.incoming, settings.max_body_bytes).await?
-                }
-                AuthMode::OpenAi => body::streamed(asked.incoming, settings.max_body_bytes),
-            };
-            return Ok(());
-        }
-        let bytes = body::read(asked.incoming, settings.max_body_bytes).await?;
-        let read = chat_body::prepare(&bytes);
-        self.strip_usage = read.strip_usage;
-        self.model = read.model;
-        self.set_bytes(&read.replacement.unwrap_or(bytes));
         Ok(())
     }
 
     /// A real OpenClaw: a session that no client can name.
-    async fn address_agent(
+    fn address_agent(
         &mut self,
         asked: &Asked<'_>,
         settings: &Settings,
         agent: &AgentSettings,
     ) -> Result<(), Error> {
-        let Asked { incoming, caller, path, project, conversation } = asked;
+        let Asked { caller, path, .. } = asked;
         let default_model = agent.model.replace("{user}", caller.user_id.as_str());
+        let mut plan = AgentPlan {
+            session_key: String::new(),
+            previous_response_id: None,
+            funds: None,
+            visible_models: None,
+        };
         if self.method == "GET" {
             let mut visible = agent.models.clone();
             visible.push(default_model);
@@ -152,20 +141,119 @@ impl Plan {
             if named.is_some_and(|name| !visible.iter().any(|model| model == name)) {
                 return Err(Error::NotFound);
             }
-            let visible_models = named.is_none().then_some(visible);
-            let session_key = String::new();
-            let (previous_response_id, funds) = (None, None);
-            let agent = AgentPlan { session_key, previous_response_id, funds, visible_models };
-            self.agent = Some(agent);
+            plan.visible_models = named.is_none().then_some(visible);
+        } else if matches!(self.endpoint.protocol, Protocol::Chat | Protocol::Responses) {
+            // What a run calls comes back. Embeddings don't: their provider in OpenClaw is the operator's.
+            plan.funds = funds(caller, settings)?;
+            if plan.funds.is_some() && !upstream_policy::names_one_agent(&default_model) {
+                return Err(Error::NoAgentOfOwn);
+            }
+        }
+        self.agent = Some(plan);
+        Ok(())
+    }
+
+    /// Whether the answer's usage may have to be asked for.
+    pub fn is_chat(&self) -> bool {
+        self.endpoint.protocol == Protocol::Chat && self.endpoint.is_inference()
+    }
+
+    /// Takes the body in.
+    ///
+    /// # Errors
+    /// What contract and upstream don't allow of it.
+    pub async fn take(
+        &mut self,
+        intake: Intake,
+        asked: &Asked<'_>,
+        settings: &Settings,
+    ) -> Result<(), Error> {
+        if let UpstreamKind::Agent(agent) = &settings.upstream {
+            if self.method != "GET" {
+                self.speak_to_agent(intake, asked, settings, agent).await?;
+            }
+        } else {
+            match intake {
+                Intake::Empty => {}
+                Intake::Whole(bytes) => self.look_into(bytes, settings).await,
+                Intake::Open(upload) => self.pass_on(Some(upload)),
+            }
+        }
+        if !matches!(self.body, Body::Stream(_)) {
+            // What the client declared is not what is sent; the runtime writes the right length.
+            self.headers.remove("content-length");
+        }
+        Ok(())
+    }
+
+    /// Has a body go on as it comes.
+    pub fn pass_on(&mut self, upload: Option<Upload>) {
+        let Some(mut upload) = upload else { return };
+        self.body = Body::Stream(upload.stream());
+        self.upload = Some(upload);
+    }
+
+    /// Keeps a body that is short enough for that, so that it can be sent once more; else it goes on as
+    /// it comes.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    #[cfg(feature = "office")]
+    pub async fn keep(&mut self, incoming: &Incoming, limits: BodyLimits) -> Result<(), Error> {
+        let Some(upload) = Upload::open(incoming, limits) else { return Ok(()) };
+        if !body::is_repeatable(incoming) {
+            self.pass_on(Some(upload));
             return Ok(());
         }
-        // What a run calls comes back. Embeddings don't: their provider in OpenClaw is the operator's.
-        let is_run = matches!(self.endpoint.protocol, Protocol::Chat | Protocol::Responses);
-        let funds = if is_run { funds(caller, settings)? } else { None };
-        if funds.is_some() && !upstream_policy::names_one_agent(&default_model) {
-            return Err(Error::NoAgentOfOwn);
+        let progress = upload.read(REPEATABLE).await;
+        upload.check(progress)?;
+        self.body = Body::Bytes(upload.bytes());
+        Ok(())
+    }
+
+    /// Any OpenAI-compatible server judges the body itself. It is looked into for the model, and changed
+    /// where a stream's usage has to be asked for.
+    async fn look_into(&mut self, bytes: Uint8Array, settings: &Settings) {
+        let encoding = self.headers.get("content-encoding").unwrap_or("identity").to_owned();
+        let decoded = encoding::decode(&bytes, &encoding, settings.max_body_bytes).await;
+        self.body = Body::Bytes(bytes);
+        let is_json = matches!(
+            upstream_policy::format(self.headers.get("content-type")),
+            Format::Json | Format::Opaque
+        );
+        let Some(decoded) = decoded.ok().filter(|_| is_json && self.endpoint.is_inference()) else {
+            return;
+        };
+        let read = chat_body::prepare(&decoded.to_vec());
+        self.model = read.model;
+        if let Some(replacement) = read.replacement.filter(|_| self.is_chat()) {
+            self.strip_usage = read.strip_usage;
+            self.headers.remove("content-encoding");
+            self.set_bytes(&replacement);
         }
-        let bytes = body::read(incoming, settings.max_body_bytes).await?;
+    }
+
+    /// A real OpenClaw gets a body that names no identity and no session.
+    async fn speak_to_agent(
+        &mut self,
+        intake: Intake,
+        asked: &Asked<'_>,
+        settings: &Settings,
+        agent: &AgentSettings,
+    ) -> Result<(), Error> {
+        let Asked { incoming, caller, project, conversation, .. } = asked;
+        let bytes = match intake {
+            Intake::Whole(bytes) => bytes,
+            Intake::Empty => Uint8Array::new_with_length(0),
+            // It was to be read whole, so it is larger than it may be.
+            Intake::Open(_) => {
+                return Err(Error::RequestTooLarge { limit: settings.max_body_bytes });
+            }
+        };
+        let encoding = self.headers.get("content-encoding").unwrap_or("identity").to_owned();
+        self.headers.remove("content-encoding");
+        let bytes = encoding::decode(&bytes, &encoding, settings.max_body_bytes).await?.to_vec();
+        let default_model = agent.model.replace("{user}", caller.user_id.as_str());
         let choice = ModelChoice { default: &default_model, allowed: &agent.models };
         let read = agent_body::prepare(&bytes, self.endpoint.protocol, choice)
             .map_err(|error| Error::InvalidJson { problem: error.to_string() })?;
@@ -178,16 +266,15 @@ impl Plan {
             project,
             &conversation,
         );
-        let session_key = upstream_policy::agent_session(&read.model, &session_key);
         self.strip_usage = read.strip_usage;
-        self.model = Some(read.model);
         // Whatever the client called it: a charset of its own could make the upstream read it anew.
         self.headers.set("content-type", agent_body::CONTENT_TYPE);
         self.set_bytes(&read.body);
-        let previous_response_id = read.previous_response_id;
-        let visible_models = None;
-        let agent = AgentPlan { session_key, previous_response_id, funds, visible_models };
-        self.agent = Some(agent);
+        if let Some(plan) = &mut self.agent {
+            plan.session_key = upstream_policy::agent_session(&read.model, &session_key);
+            plan.previous_response_id = read.previous_response_id;
+        }
+        self.model = Some(read.model);
         Ok(())
     }
 

@@ -81,6 +81,7 @@ mod surface;
 mod tiers;
 mod trouble;
 mod upgrade;
+mod uploads;
 mod upstreams;
 
 use std::process::ExitCode;
@@ -116,6 +117,7 @@ fn main() -> ExitCode {
         return_path::tests(),
         return_refusals::tests(),
         bodies::tests(),
+        uploads::tests(),
         streaming::tests(),
         trouble::tests(),
         stripe::tests(),

@@ -109,15 +109,5 @@ async fn a_body_can_be_read_in_one_way_only() {
                 request.body(body.collect::<Vec<u8>>())
             })
             .await;
-        siege
-            .attack("gzip", INVALID, |request, marker| {
-                let gzip = flate2::bufread::GzEncoder::new(
-                    std::io::Cursor::new(shared(marker)),
-                    flate2::Compression::fast(),
-                );
-                let body: Result<Vec<u8>, _> = std::io::Read::bytes(gzip).collect();
-                request.header("content-encoding", "gzip").body(body.unwrap())
-            })
-            .await;
     }
 }

@@ -44,7 +44,7 @@ async fn a_path_is_forwarded_and_logged_in_its_canonical_form() {
         let logged = pair.gateway.log().into_iter().find(|line| line["user_id"] == user.as_str());
         let logged = match logged {
             Some(line) => line,
-            None => pair.gateway.log_line(&passed.header("x-request-id").unwrap()).await,
+            None => pair.gateway.log_line(passed.header("x-request-id").unwrap()).await,
         };
         assert_eq!(logged["endpoint"], canonical, "{sent}");
     }

@@ -36,12 +36,17 @@ pub fn ip_hash(pepper: Option<&Secret<String>>, address: &str) -> String {
 #[must_use]
 pub fn network_name(pepper: Option<&Secret<String>>, address: Option<&str>) -> String {
     let Some(address) = address else { return "unknown".to_owned() };
-    let network = match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
+    hex(&peppered(pepper, &network_of(address)))
+}
+
+/// The network of an address in clear: it is kept nowhere.
+#[must_use]
+pub fn network_of(address: &str) -> String {
+    match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(IpAddr::V6(address)) => hex(address.octets().get(..8).unwrap_or_default()),
         Ok(IpAddr::V4(address)) => address.to_string(),
         Err(_) => address.to_owned(),
-    };
-    hex(&peppered(pepper, &network))
+    }
 }
 
 fn peppered(pepper: Option<&Secret<String>>, text: &str) -> [u8; 32] {

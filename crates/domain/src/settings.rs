@@ -107,6 +107,8 @@ pub struct Settings {
     pub unproven_per_minute: u32,
     /// `MAX_BODY_BYTES`.
     pub max_body_bytes: u64,
+    /// `BODY_TIMEOUT_MS`: how long a request's body may take, and a second more for each 32 KB.
+    pub body_timeout_ms: u32,
     /// `UPSTREAM_FIRST_BYTE_MS`.
     pub upstream_first_byte_ms: u32,
     /// Who the operator is; none, and the operator's routes don't exist.
@@ -231,6 +233,7 @@ impl Settings {
             max_in_flight: texts.positive("MAX_IN_FLIGHT", 8)?,
             unproven_per_minute: texts.positive("UNPROVEN_PER_MINUTE", 300)?,
             max_body_bytes: texts.positive("MAX_BODY_BYTES", 20 * 1024 * 1024)?,
+            body_timeout_ms: texts.positive("BODY_TIMEOUT_MS", 30_000)?,
             upstream_first_byte_ms: texts.positive("UPSTREAM_FIRST_BYTE_MS", 150_000)?,
             operator: operator::read(&texts)?,
             queue_wait_ms: texts.positive("QUEUE_WAIT_MS", 20_000)?,
@@ -312,6 +315,7 @@ mod tests {
         assert_eq!(settings.requests_per_minute, 50);
         assert_eq!(settings.max_in_flight, 8);
         assert_eq!(settings.max_body_bytes, 20_971_520);
+        assert_eq!(settings.body_timeout_ms, 30_000);
         assert_eq!(settings.upstream_first_byte_ms, 150_000);
         assert_eq!(settings.unproven_per_minute, 300);
         assert_eq!(settings.queue_wait_ms, 20_000);
@@ -336,6 +340,7 @@ mod tests {
             ("REQUESTS_PER_MINUTE", "-1"),
             ("MAX_IN_FLIGHT", "8.5"),
             ("MAX_BODY_BYTES", "20MB"),
+            ("BODY_TIMEOUT_MS", "30s"),
             ("UPSTREAM_FIRST_BYTE_MS", "99999999999"),
             ("UPSTREAM_SLOTS", "0"),
             ("QUEUE_WAIT_MS", "20s"),

@@ -5,8 +5,15 @@ use crate::meter::Format;
 /// The request headers that are forwarded as they came.
 #[must_use]
 pub fn forwards_request_header(name: &str) -> bool {
-    matches!(name, "accept" | "content-type" | "content-length" | "user-agent" | "idempotency-key")
-        || name.starts_with("openai-")
+    matches!(
+        name,
+        "accept"
+            | "content-encoding"
+            | "content-type"
+            | "content-length"
+            | "user-agent"
+            | "idempotency-key"
+    ) || name.starts_with("openai-")
         || name.starts_with("anthropic-")
         || name.starts_with("x-stainless-")
 }
@@ -82,8 +89,7 @@ pub fn names_one_agent(model: &str) -> bool {
 /// The request headers of OpenClaw's that a provider gets as they came.
 #[must_use]
 pub fn forwards_to_provider(name: &str) -> bool {
-    forwards_request_header(name)
-        || matches!(name, "content-encoding" | "originator" | "session_id")
+    forwards_request_header(name) || matches!(name, "originator" | "session_id")
 }
 
 /// Where below a provider's base URL a call goes that came for a path of `/return`: to a model, and to

@@ -44,7 +44,7 @@ struct IssuedCode {
 /// [`Error::InvalidUserId`] for a name that is none, or everyone's; [`Error::InvalidJson`].
 pub async fn issue(incoming: &Incoming, context: &Context, user_id: &str) -> Result<Reply, Error> {
     let user_id = operator::person(user_id)?;
-    let new_code: NewCode = operator::read_json(incoming).await?;
+    let new_code: NewCode = operator::read_json(incoming, context).await?;
     let ttl_seconds = new_code.ttl_seconds.unwrap_or(DEFAULT_TTL_SECONDS);
     if !TTL_SECONDS.contains(&ttl_seconds) {
         let (least, most) = RangeInclusive::into_inner(TTL_SECONDS);
@@ -84,7 +84,7 @@ struct ClaimedKey<'a> {
 /// [`Error::CodeUsed`], [`Error::CodeExpired`] and [`Error::UserBlocked`] for who holds the code.
 pub async fn claim(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     let auth_mode = context.settings()?.auth_mode;
-    let body = body::read(incoming, MAX_BODY_BYTES).await?;
+    let body = body::read(incoming, context, MAX_BODY_BYTES).await?;
     // What was sent may be a code, so it isn't repeated.
     let shown: Shown = serde_json::from_slice(&body).map_err(|_| Error::InvalidJson {
         problem: r#"Send your USER_ID and your code: {"user_id":"ada","code":"ABCD-EFGH"}."#.into(),

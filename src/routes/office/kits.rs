@@ -113,7 +113,7 @@ pub async fn keep(incoming: &Incoming, context: &Context, token: &str) -> Result
     let user_id = incoming.asked("user_id").map(|name| operator::person(&name)).transpose()?;
     let seconds = incoming.asked_number("expires_in_seconds", TTL_SECONDS)?;
     let lifetime = Millis::from(seconds.unwrap_or(DEFAULT_TTL_SECONDS)) * 1_000;
-    let zip = body::read(incoming, MOST_BYTES).await?;
+    let zip = body::read(incoming, context, MOST_BYTES).await?;
     if !is_whole_zip(&zip) {
         return Err(Error::InvalidKit);
     }

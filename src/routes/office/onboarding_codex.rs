@@ -52,7 +52,7 @@ pub async fn keep(incoming: &Incoming, context: &Context) -> Result<Reply, Error
     let user_id = keyed(incoming, context).await?;
     let settings = context.settings()?;
     let CodexSettings { keyring, .. } = codex_of(&settings)?;
-    let brought = read(&body::read(incoming, MAX_BODY_BYTES).await?)?;
+    let brought = read(&body::read(incoming, context, MAX_BODY_BYTES).await?)?;
     let sealed = |purpose, token| {
         let label = Label { purpose, owner: &user_id };
         keyring.seal(label, &Secret::new(token), random_bytes())

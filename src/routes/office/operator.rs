@@ -47,7 +47,7 @@ pub async fn mint_key(
     user_id: &str,
 ) -> Result<Reply, Error> {
     let user_id = person(user_id)?;
-    let label = read_json::<NewKey>(incoming).await?.label.unwrap_or_default();
+    let label = read_json::<NewKey>(incoming, context).await?.label.unwrap_or_default();
     check_text(&label, "A label")?;
     let (key, hash) = gateway_key::mint(&user_id, &random_bytes());
     let created_at = rfc3339(incoming.arrived);
@@ -95,7 +95,7 @@ struct NewBlock {
 /// # Errors
 /// [`Error::InvalidUserId`], [`Error::InvalidJson`].
 pub async fn block(incoming: &Incoming, context: &Context, user_id: &str) -> Result<Reply, Error> {
-    let NewBlock { reason } = read_json(incoming).await?;
+    let NewBlock { reason } = read_json(incoming, context).await?;
     check_text(reason.as_deref().unwrap_or_default(), "A reason")?;
     incoming.is_about(reason.as_deref().unwrap_or_default());
     repair(incoming, context, user_id, Repair::Block { reason }).await
@@ -143,7 +143,7 @@ pub async fn set_tier(
     user_id: &str,
 ) -> Result<Reply, Error> {
     let user_id = person(user_id)?;
-    let body = body::read(incoming, MAX_BODY_BYTES).await?;
+    let body = body::read(incoming, context, MAX_BODY_BYTES).await?;
     let tier: SetTier = from_json(&body)?;
     incoming.is_about(tier.tier.map_or("none", Tier::name));
     call(context, user_id.as_str(), tier).await?;
@@ -184,7 +184,7 @@ struct Assignment {
 /// upstream too that isn't there.
 pub async fn assign(incoming: &Incoming, context: &Context, user_id: &str) -> Result<Reply, Error> {
     let user_id = person(user_id)?;
-    let Assignment { upstream } = from_json(&body::read(incoming, MAX_BODY_BYTES).await?)?;
+    let Assignment { upstream } = from_json(&body::read(incoming, context, MAX_BODY_BYTES).await?)?;
     let settings = context.settings()?;
     if let Some(name) = &upstream
         && named(name, &settings.upstreams).is_none()
@@ -211,8 +211,9 @@ pub(super) fn person(user_id: &str) -> Result<UserId, Error> {
 /// An operator's JSON; without a body, everything is as if left out.
 pub(super) async fn read_json<T: Default + DeserializeOwned>(
     incoming: &Incoming,
+    context: &Context,
 ) -> Result<T, Error> {
-    let body = body::read(incoming, MAX_BODY_BYTES).await?;
+    let body = body::read(incoming, context, MAX_BODY_BYTES).await?;
     if body.is_empty() {
         return Ok(T::default());
     }

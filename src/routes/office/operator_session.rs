@@ -42,7 +42,7 @@ pub async fn begin(incoming: &Incoming, context: &Context) -> Result<Reply, Erro
     if !operator_access::is_private(incoming) {
         return Err(Error::HttpsRequired);
     }
-    let body = body::read(incoming, MAX_BODY_BYTES).await?;
+    let body = body::read(incoming, context, MAX_BODY_BYTES).await?;
     // What was sent may be the token, so it isn't repeated.
     let shown: Shown = serde_json::from_slice(&body).map_err(|_| Error::InvalidJson {
         problem: r#"Send the operator's token: {"token":"…"}."#.to_owned(),

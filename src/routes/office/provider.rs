@@ -36,7 +36,7 @@ use crate::log;
 use crate::objects::call;
 use crate::reply::Reply;
 use crate::settlement::{Settlement, client_left, failed, tell};
-use crate::upstream::body::{self, Body};
+use crate::upstream::body::{self, Body, Upload};
 use crate::upstream::codex::{self, Payment};
 use crate::upstream::departure::Departure;
 use crate::upstream::exchange::{self, Answer, NoAnswer, Patience};
@@ -179,16 +179,16 @@ async fn send(
     departure: &mut Departure,
 ) -> Result<Answer, NoAnswer> {
     let Call { incoming, context, settings, user_id, run } = made;
-    let (most, patience) = (settings.max_body_bytes, Patience::of(settings));
+    let patience = Patience::of(settings);
     match credential {
         Credential::Key(sealed) => {
             show(&mut plan.headers, &open(made, &sealed)?);
-            (plan.body, plan.upload) = body::streamed(incoming, most);
+            plan.pass_on(Upload::open(incoming, patience.body));
             exchange::send(plan, patience, departure).await
         }
         Credential::Token(token) => {
             // It may turn out to be dead, and the call has to be made once more then.
-            (plan.body, plan.upload) = body::repeatable(incoming, most).await?;
+            plan.keep(incoming, patience.body).await?;
             let (token, show) = (Some(token), show_token);
             let payment = Payment { context, settings, user_id, request_id: run, token, show };
             codex::send(plan, patience, departure, payment).await

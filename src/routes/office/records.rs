@@ -87,7 +87,7 @@ pub async fn notes(incoming: &Incoming, context: &Context) -> Result<Reply, Erro
 /// [`Error::InvalidJson`]; [`Error::NotFound`] where no such note waits;
 /// [`Error::DatabaseUnavailable`].
 pub async fn resolve(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
-    let NoteName { customer_id, kind, subject } = read_json(incoming).await?;
+    let NoteName { customer_id, kind, subject } = read_json(incoming, context).await?;
     incoming.is_about(&format!("{kind} {subject}"));
     let now = sql_text(incoming.arrived);
     let values = [customer_id, kind, subject, now].map(Into::into);

@@ -62,7 +62,7 @@ struct Terms {
 /// [`Error::InvalidQuery`], [`Error::InvalidRoster`], [`Error::RequestTooLarge`]; [`Error::RosterUnfinished`] where an object
 /// can't be reached, and with it the codes are lost that others gave.
 pub async fn import(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
-    let namesakes = roster::parse(&body::read(incoming, MOST_BYTES).await?, decompose)?;
+    let namesakes = roster::parse(&body::read(incoming, context, MOST_BYTES).await?, decompose)?;
     let expires_at = incoming.arrived + DEFAULT_TTL_SECONDS * 1_000;
     let reissue = incoming.asked_flag("reissue")?;
     let terms = Terms { expires_at, reissue };

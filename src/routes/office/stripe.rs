@@ -38,7 +38,7 @@ pub async fn receive(incoming: &Incoming, context: &Context) -> Result<Reply, Er
     // Whoever signs nothing isn't read.
     let header = incoming.header("stripe-signature").ok_or(Error::InvalidSignature)?;
     body::check_size(incoming, MAX_BODY_BYTES)?;
-    let body = body::read(incoming, MAX_BODY_BYTES).await?;
+    let body = body::read(incoming, context, MAX_BODY_BYTES).await?;
     if !signature::is_good(header, &body, secrets, incoming.arrived) {
         return Err(Error::InvalidSignature);
     }

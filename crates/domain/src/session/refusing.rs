@@ -8,7 +8,7 @@ use crate::refusals;
 
 impl Session {
     /// Writes refusals that have no rows, and folds into theirs the old ones whose `slots`
-    /// [`Journal::foldable`] named and whose rows are `old`.
+    /// [`crate::journal::Journal::foldable`] named and whose rows are `old`.
     pub fn count_refusals(
         &mut self,
         refusals: Entry,
