@@ -19,7 +19,7 @@ const DAY: i64 = 86_400_000;
 
 /// Has the fault build's clock go to this offset, by a request that nothing else comes of.
 async fn at_offset(gateway: &Gateway, offset: i64) {
-    let request = gateway.get("clock", "/v1/models");
+    let request = gateway.post("clock", "/v1/embeddings", &json!({}));
     answer(request.header("x-fault-clock-offset-ms", offset.to_string())).await.is(200);
 }
 
@@ -96,7 +96,7 @@ async fn rows_go_after_their_time() {
     let options = Options::new().var("USER_BINDING", "open").var("RETENTION_DAYS", "40");
     let pair = shared::pair(options.fault_injection()).await;
     let gateway = &pair.gateway;
-    answer(gateway.get("ada", "/v1/models")).await.is(200);
+    answer(gateway.post("ada", "/v1/embeddings", &json!({}))).await.is(200);
     gateway.ledger().settled("ada", 1).await;
     // More than are deleted at once.
     let many =

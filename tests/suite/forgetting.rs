@@ -239,12 +239,14 @@ async fn what_runs_goes_on_and_leaves_nothing() {
     let report = forgotten(gateway, user).await;
     assert_eq!(report["forgotten"]["in_flight"], 1, "{report}");
     // Its key is no key any more.
-    let next = gateway.get(user, "/v1/models").header("x-gateway-key", &key);
+    let next = gateway.post(user, "/v1/embeddings", &json!({})).header("x-gateway-key", &key);
     answer(next).await.refuses(401, "invalid_key");
     // Somebody else comes under the name, and both go on.
     let new_key = gateway.mint_key(user).await.key;
     let of_the_new = async || {
-        answer(gateway.get(user, "/v1/models").header("x-gateway-key", &new_key)).await.is(200);
+        answer(gateway.post(user, "/v1/embeddings", &json!({})).header("x-gateway-key", &new_key))
+            .await
+            .is(200);
     };
     of_the_new().await;
     gate.add_permits(1);
@@ -255,7 +257,7 @@ async fn what_runs_goes_on_and_leaves_nothing() {
     assert!(rest.contains("two") && rest.ends_with("data: [DONE]\n\n"), "{rest}");
     of_the_new().await;
     let rows = gateway.ledger().settled(user, 2).await;
-    assert!(rows.iter().all(|row| row.endpoint == "/v1/models"), "{rows:#?}");
+    assert!(rows.iter().all(|row| row.endpoint == "/v1/embeddings"), "{rows:#?}");
     assert_eq!(view(gateway, user).await["month"]["requests"], 2);
     assert_eq!(of_nobody(gateway).0, 1, "the request that ran is an amount");
 }
@@ -349,7 +351,7 @@ async fn it_goes_on_when_d1_is_back() {
     let pair = shared::pair(Options::new().var("USER_BINDING", "open")).await;
     let gateway = &pair.gateway;
     let user = "outmarked";
-    let ask = || answer(gateway.get(user, "/v1/models"));
+    let ask = || answer(gateway.post(user, "/v1/embeddings", &json!({})));
     ask().await.is(200);
     gateway.ledger().settled(user, 1).await;
     let lock = gateway.ledger().lock();
@@ -392,7 +394,7 @@ async fn it_goes_on_after_a_kill_at_any_step() {
     for (count, step) in ["closed", "told", "swept"].into_iter().enumerate() {
         let user = format!("killmarked-{step}");
         for _ in 0..2 {
-            answer(gateway.get(&user, "/v1/models")).await.is(200);
+            answer(gateway.post(&user, "/v1/embeddings", &json!({}))).await.is(200);
         }
         give(gateway, &user, "tier2").await;
         Kit::of(&user).put(gateway).await.is(201);
@@ -426,7 +428,7 @@ async fn the_sums_of_nobody_are_no_mismatch() {
     let pair = shared::pair(options).await;
     let gateway = &pair.gateway;
     for user in ["stays", "goes", "goes-too"] {
-        answer(gateway.get(user, "/v1/models")).await.is(200);
+        answer(gateway.post(user, "/v1/embeddings", &json!({}))).await.is(200);
     }
     gateway.ledger().settled("", 3).await;
     forgotten(gateway, "goes").await;
@@ -436,7 +438,8 @@ async fn the_sums_of_nobody_are_no_mismatch() {
         "select cast(unixepoch('now', 'start of month', '+1 month', '+2 days') * 1000
         - unixepoch('now') * 1000 as integer)",
     );
-    let clock = gateway.get("stays", "/v1/models").header("x-fault-clock-offset-ms", days);
+    let clock =
+        gateway.post("stays", "/v1/embeddings", &json!({})).header("x-fault-clock-offset-ms", days);
     answer(clock).await.is(200);
     gateway.have_a_day_pass().await;
     let closed = "select requests * 10 + mismatches from closed_months where requests > 0";

@@ -189,7 +189,8 @@ async fn who_has_a_subscription_changes_it_in_the_portal() {
     }
     // It has no room for a second project.
     let chat = async |gateway: &Gateway, project: &str| {
-        let request = gateway.get(&ada, "/v1/models").header("x-gateway-key", &key);
+        let request = gateway.post(&ada, "/v1/embeddings", &json!({}));
+        let request = request.header("x-gateway-key", &key);
         answer(request.header("x-project-id", project)).await
     };
     chat(gateway, "one").await.is(200);
