@@ -226,9 +226,11 @@ impl Evidence {
         if !is_right && !is_down {
             return Some("another end than was seen");
         }
-        // It counts unless the upstream failed it before the client had any of an answer.
+        // It counts where a model was to run, unless the upstream failed it before the client had any of
+        // an answer.
         let is_counted = row.month.is_some();
         let should_count = match (row.status, status) {
+            _ if row.endpoint == "/v1/models" => Some(false),
             (..500, _) => Some(true),
             (_, 500..) => Some(false),
             _ => None,

@@ -161,11 +161,12 @@ impl Crowd {
 
     async fn spend(&self) {
         const LANES: usize = 25;
-        let path = self.mix.listed.path("/v1/models");
+        let path = self.mix.listed.path("/v1/embeddings");
         for user in &self.users {
             let lane = async || {
                 for _ in 0..user.manner.spent / LANES {
-                    self.ask_as(user, self.as_user(user, Method::GET, &path)).await;
+                    let request = self.as_user(user, Method::POST, &path).json(&json!({}));
+                    self.ask_as(user, request).await;
                 }
             };
             join_all((0..LANES).map(|_| lane())).await;
@@ -210,9 +211,10 @@ impl Crowd {
 
     /// One more request of each user, and what it was answered; nobody leaves.
     pub async fn ask_once(&self) -> Vec<(String, Option<Head>)> {
-        let path = self.mix.listed.path("/v1/models");
+        let path = self.mix.listed.path("/v1/embeddings");
         let all = self.users.iter().map(async |user| {
-            (user.id.clone(), self.ask_as(user, self.as_user(user, Method::GET, &path)).await)
+            let request = self.as_user(user, Method::POST, &path).json(&json!({}));
+            (user.id.clone(), self.ask_as(user, request).await)
         });
         join_all(all).await
     }

@@ -56,6 +56,8 @@ fn below_the_user(segments: Vec<String>) -> Vec<String> {
 fn canonical_segment(segment: &str) -> Result<String, NotPlain> {
     let mut canonical = String::with_capacity(segment.len());
     let mut bytes = segment.bytes();
+    // How many of the last characters would be an escape, were escapes undone once more.
+    let mut escape = 0;
     while let Some(byte) = bytes.next() {
         let (byte, is_escaped) = if byte == b'%' {
             (unescaped(bytes.next(), bytes.next()).ok_or(NotPlain)?, true)
@@ -67,9 +69,12 @@ fn canonical_segment(segment: &str) -> Result<String, NotPlain> {
         if is_hidden || is_blank || byte == b'\\' || !matches!(byte, b' '..=b'~') {
             return Err(NotPlain);
         }
-        // Whoever undoes escapes twice would read another path.
-        let mut after = bytes.clone();
-        if byte == b'%' && unescaped(after.next(), after.next()).is_some() {
+        escape = match byte {
+            b'%' => 1,
+            digit if escape > 0 && digit.is_ascii_hexdigit() => escape + 1,
+            _ => 0,
+        };
+        if escape == 3 {
             return Err(NotPlain);
         }
         if is_unreserved(byte) || (!is_escaped && is_delimiter(byte)) {
@@ -210,6 +215,7 @@ mod tests {
             "/v1/%7f",
             "/v1/%252e%252e/x",
             "/v1/chat%252Fcompletions",
+            "/v1/chat%25%32Fcompletions",
             // A parser of URLs takes blanks off the end, and then the segment with the dot.
             "/v1/x/. ",
             "/v1/a b",
