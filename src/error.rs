@@ -30,8 +30,8 @@ pub enum Error {
     )]
     InvalidUserId,
     #[error(
-        "This request names two different users, or shows two gateway keys. The USER_ID in the \
-         address, in X-User-ID and in the gateway key must be the same; one key is enough."
+        "This request names two different users. The USER_ID in the address, in X-User-ID and in the \
+         gateway key must be the same, and one gateway key is enough."
     )]
     UserIdConflict,
     #[error("This address can't be used. Check the base URL: it ends in /v1.")]
