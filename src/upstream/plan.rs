@@ -21,7 +21,7 @@ use crate::incoming::Incoming;
 use crate::reply::Reply;
 
 const OWN_KEY_MISSING: Error = Error::MissingKey(
-    "Your own API key is missing. Send it as `Authorization: Bearer sk-…` or x-api-key. If you have a \
+    "Your API key is missing. Send it as `Authorization: Bearer sk-…` or x-api-key. If you have a \
      gateway key too, send both in one: `ogk_…:sk-…`.",
 );
 
