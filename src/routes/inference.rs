@@ -65,7 +65,10 @@ async fn serve(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
     }
     let (plan, vouched) = prepare(&asked, &settings, context).await?;
     let entry = entry(&asked, plan.model.clone(), &settings);
-    let vouched = vouched || strangers::pass(&asked.caller, incoming, context).await?;
+    let vouched = match vouched {
+        Some(vouched) => vouched,
+        None => strangers::pass(&asked.caller, incoming, context).await?,
+    };
     let message = Admit { vouched, ..admission_of(&asked, &plan, entry.clone()) };
     let (admission, settlement) = admit(&message, &asked.caller, incoming, context).await?;
     let permit = match admission {
@@ -135,12 +138,12 @@ fn check_binding(caller: &Caller, settings: &Settings) -> Result<(), Error> {
     Ok(())
 }
 
-/// Step 2. Says besides whether the caller has been vouched for already.
+/// Step 2. Says besides whether the caller has been vouched for, where it had to be looked up.
 async fn prepare(
     asked: &Asked<'_>,
     settings: &Settings,
     context: &Context,
-) -> Result<(Plan, bool), Error> {
+) -> Result<(Plan, Option<bool>), Error> {
     let mut plan = match Plan::new(asked, settings) {
         // A key that is shown is always checked: who shows a wrong one hears of that first, rather
         // than of the credential that is missing beside it.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use domain::identifiers::UserId;
 use domain::settings::Settings;
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
@@ -83,53 +84,51 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// The body of a request, once its sender has a turn; `None` where there is none.
-    ///
-    /// # Errors
-    /// [`Error::RequestTimeout`] where the sender has too many others under way.
-    pub async fn of(
-        incoming: &Incoming,
-        sender: &Sender,
-        limits: BodyLimits,
-    ) -> Result<Option<Self>, Error> {
-        let Some(stream) = stream_of(incoming) else { return Ok(None) };
-        let turn = turns::wait(sender, Duration::from_millis(limits.timeout_ms.into())).await;
-        let turn = turn.ok_or(Error::RequestTimeout { is_begun: false })?;
-        Ok(Some(Self::new(incoming, &stream, Some(turn), limits)))
-    }
-
-    /// The same of a body that is read by nobody here: it needs no turn.
+    /// The body of a request, of which nothing has been read; `None` where there is none. What is kept
+    /// of it wants a turn; what passes on wants none.
     pub fn open(incoming: &Incoming, limits: BodyLimits) -> Option<Self> {
-        Some(Self::new(incoming, &stream_of(incoming)?, None, limits))
-    }
-
-    /// The same where a turn is to be had at once.
-    pub fn at_once(incoming: &Incoming, sender: &Sender, limits: BodyLimits) -> Option<Self> {
-        let turn = turns::take(sender)?;
-        Some(Self::new(incoming, &stream_of(incoming)?, Some(turn), limits))
-    }
-
-    fn new(
-        incoming: &Incoming,
-        stream: &web_sys::ReadableStream,
-        turn: Option<Turn>,
-        limits: BodyLimits,
-    ) -> Self {
+        let stream = stream_of(incoming)?;
         #[expect(clippy::cast_precision_loss, reason = "no body is that large")]
         let number = |bytes: u64| bytes as f64;
         let declared = declared_length(incoming).map_or(-1.0, number);
-        let js = JsUpload::new(stream, declared, number(limits.bytes), limits.timeout_ms, SILENCE);
-        Self { js, limits, turn }
+        let most = number(limits.bytes);
+        let js = JsUpload::new(&stream, declared, most, limits.timeout_ms, SILENCE);
+        Some(Self { js, limits, turn: None })
     }
 
-    /// Waits for another turn in the place of the one that it has.
+    /// Takes a turn, where one is to be had at once.
+    pub fn takes_turn(&mut self, sender: &Sender) -> bool {
+        self.turn = turns::take(sender, 1);
+        self.turn.is_some()
+    }
+
+    /// Waits for a turn.
     ///
     /// # Errors
-    /// [`Error::RequestTimeout`] where none becomes free.
-    pub async fn wait_for_room(&mut self, sender: &Sender) -> Result<(), Error> {
+    /// [`Error::RequestTimeout`] where the sender has too many others under way.
+    pub async fn wait_for_turn(&mut self, sender: &Sender) -> Result<(), Error> {
+        self.wait(sender, 1).await
+    }
+
+    /// Waits for a turn as large as the body may be, in the place of the one that it has.
+    ///
+    /// # Errors
+    /// [`Error::RequestTimeout`] where there is no room for it in time.
+    pub async fn wait_for_room(
+        &mut self,
+        incoming: &Incoming,
+        user_id: &UserId,
+    ) -> Result<(), Error> {
+        let bytes = declared_length(incoming).unwrap_or(self.limits.bytes);
+        let megabytes = usize::try_from(bytes >> 20).unwrap_or(usize::MAX).saturating_add(1);
+        self.wait(&Sender::Large(user_id.clone()), megabytes).await
+    }
+
+    async fn wait(&mut self, sender: &Sender, weight: usize) -> Result<(), Error> {
         let timeout = Duration::from_millis(self.limits.timeout_ms.into());
-        let turn = turns::wait(sender, timeout).await;
-        self.turn = Some(turn.ok_or(Error::RequestTimeout { is_begun: true })?);
+        let turn = turns::wait(sender, weight, timeout).await;
+        let is_begun = self.js.is_begun();
+        self.turn = Some(turn.ok_or(Error::RequestTimeout { is_begun })?);
         Ok(())
     }
 
@@ -223,12 +222,12 @@ fn declared_length(incoming: &Incoming) -> Option<u64> {
 /// The whole body of a small request to the gateway itself, of whoever sends it.
 ///
 /// # Errors
-/// As [`Upload::check`], and as [`Upload::of`].
+/// As [`Upload::check`], and as [`Upload::wait_for_turn`].
 pub async fn read(incoming: &Incoming, context: &Context, most: u64) -> Result<Vec<u8>, Error> {
     check_size(incoming, most)?;
     let limits = BodyLimits { bytes: most, ..BodyLimits::of(&*context.settings()?) };
-    let sender = Sender::unknown(incoming);
-    let Some(upload) = Upload::of(incoming, &sender, limits).await? else { return Ok(Vec::new()) };
+    let Some(mut upload) = Upload::open(incoming, limits) else { return Ok(Vec::new()) };
+    upload.wait_for_turn(&Sender::unknown(incoming)).await?;
     let progress = upload.read(limits.bytes).await;
     upload.check(progress)?;
     Ok(upload.bytes().to_vec())

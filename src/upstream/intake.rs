@@ -34,7 +34,8 @@ struct Knowledge<'a> {
     allowed: bool,
 }
 
-/// Takes a request's body in. Says besides whether the caller has been allowed without proof already.
+/// Takes a request's body in. Says besides whether the caller has been allowed without proof, where the
+/// caller had to be looked up for it.
 ///
 /// # Errors
 /// Of the body: too large, too slow. Of the caller: not the user, or without proof too often.
@@ -43,37 +44,36 @@ pub async fn receive(
     plan: &Plan,
     settings: &Settings,
     context: &Context,
-) -> Result<(Intake, bool), Error> {
+) -> Result<(Intake, Option<bool>), Error> {
     let limits = BodyLimits::of(settings);
     body::check_size(asked.incoming, limits.bytes)?;
     let mut knowledge = Knowledge { asked, settings, context, sender: None, allowed: false };
     let intake = knowledge.receive(plan, limits).await?;
-    Ok((intake, knowledge.allowed))
+    let allowed = knowledge.sender.is_some().then_some(knowledge.allowed);
+    Ok((intake, allowed))
 }
 
 impl Knowledge<'_> {
     async fn receive(&mut self, plan: &Plan, limits: BodyLimits) -> Result<Intake, Error> {
         let incoming = self.asked.incoming;
         let is_agent = matches!(self.settings.upstream, UpstreamKind::Agent(_));
-        if !plan.endpoint.is_inference() && !is_agent {
+        if !plan.endpoint.is_inference() && !is_agent && !self.may_repeat() {
             return self.pass_on(limits).await;
         }
-        let unknown = Sender::unknown(incoming);
-        let upload = match Upload::at_once(incoming, &unknown, limits) {
-            Some(upload) => Some(upload),
-            None => Upload::of(incoming, &self.sender().await?, limits).await?,
-        };
-        let Some(mut upload) = upload else { return Ok(Intake::Empty) };
+        let Some(mut upload) = Upload::open(incoming, limits) else { return Ok(Intake::Empty) };
+        if !upload.takes_turn(&Sender::unknown(incoming)) {
+            upload.wait_for_turn(&self.sender().await?).await?;
+        }
         let progress = upload.read(SMALL).await;
         upload.check(progress)?;
         if progress == Progress::Whole {
             return Ok(Intake::Whole(upload.bytes()));
         }
         let sender = self.sender().await?;
-        let most = self.worth_keeping(plan, incoming);
+        let most = self.worth_keeping(plan);
         let is_known = matches!(sender, Sender::Proven(_));
         if most > SMALL && (is_known || is_agent) {
-            upload.wait_for_room(&Sender::Large(self.asked.caller.user_id.clone())).await?;
+            upload.wait_for_room(incoming, &self.asked.caller.user_id).await?;
             let progress = upload.read(most).await;
             upload.check(progress)?;
             if progress == Progress::Whole {
@@ -83,37 +83,29 @@ impl Knowledge<'_> {
         Ok(Intake::Open(upload))
     }
 
-    /// What runs no model goes on as it comes; what is short may have to be sent once more.
+    /// What runs no model goes on as it comes; who sends much of it has to be known.
     async fn pass_on(&mut self, limits: BodyLimits) -> Result<Intake, Error> {
         let incoming = self.asked.incoming;
-        if body::is_small(incoming) && self.settings.auth_mode != AuthMode::Codex {
-            let upload = Upload::open(incoming, limits);
-            return Ok(upload.map_or(Intake::Empty, Intake::Open));
-        }
         let Some(upload) = Upload::open(incoming, limits) else { return Ok(Intake::Empty) };
-        let sender = self.sender().await?;
-        if self.settings.auth_mode == AuthMode::Codex && body::is_repeatable(incoming) {
-            let mut upload = upload;
-            upload.wait_for_room(&sender).await?;
-            let progress = upload.read(REPEATABLE).await;
-            upload.check(progress)?;
-            if progress == Progress::Whole {
-                return Ok(Intake::Whole(upload.bytes()));
-            }
-            return Ok(Intake::Open(upload));
+        if !body::is_small(incoming) {
+            self.sender().await?;
         }
         Ok(Intake::Open(upload))
     }
 
+    /// Whether a token pays that may turn out to be dead, so that the request has to be sent once more.
+    fn may_repeat(&self) -> bool {
+        self.settings.auth_mode == AuthMode::Codex && body::is_repeatable(self.asked.incoming)
+    }
+
     /// How much of a body is kept: all where it has to be understood, what is short where it may have to
     /// be sent once more, else no more than its beginning.
-    fn worth_keeping(&self, plan: &Plan, incoming: &crate::incoming::Incoming) -> u64 {
+    fn worth_keeping(&self, plan: &Plan) -> u64 {
         let is_agent = matches!(self.settings.upstream, UpstreamKind::Agent(_));
         if is_agent || plan.is_chat() {
             return self.settings.max_body_bytes;
         }
-        let may_repeat = self.settings.auth_mode == AuthMode::Codex;
-        if may_repeat && body::is_repeatable(incoming) { REPEATABLE } else { SMALL }
+        if self.may_repeat() { REPEATABLE } else { SMALL }
     }
 
     /// Who sends the body. A caller without proof is counted for its address here.

@@ -4,7 +4,6 @@ use domain::agent_body::{self, ModelChoice};
 use domain::custody::{Label, Purpose};
 use domain::endpoint::{Endpoint, Protocol};
 use domain::identity::Caller;
-use domain::meter::Format;
 use domain::session::return_path::messages::Funds;
 use domain::settings::{AgentSettings, AuthMode, Settings, UpstreamKind};
 use domain::upstreams::Upstream;
@@ -214,19 +213,20 @@ impl Plan {
     /// Any OpenAI-compatible server judges the body itself. It is looked into for the model, and changed
     /// where a stream's usage has to be asked for.
     async fn look_into(&mut self, bytes: Uint8Array, settings: &Settings) {
+        self.body = Body::Bytes(bytes.clone());
+        if !self.endpoint.is_inference() {
+            return;
+        }
         let encoding = self.headers.get("content-encoding").unwrap_or("identity").to_owned();
         let decoded = encoding::decode(&bytes, &encoding, settings.max_body_bytes).await;
-        self.body = Body::Bytes(bytes);
-        let is_json = matches!(
-            upstream_policy::format(self.headers.get("content-type")),
-            Format::Json | Format::Opaque
-        );
-        let Some(decoded) = decoded.ok().filter(|_| is_json && self.endpoint.is_inference()) else {
+        let Ok(decoded) = decoded.map(|decoded| decoded.to_vec()) else { return };
+        if !self.is_chat() {
+            self.model = chat_body::model_in(&decoded);
             return;
-        };
-        let read = chat_body::prepare(&decoded.to_vec());
+        }
+        let read = chat_body::prepare(&decoded);
         self.model = read.model;
-        if let Some(replacement) = read.replacement.filter(|_| self.is_chat()) {
+        if let Some(replacement) = read.replacement {
             self.strip_usage = read.strip_usage;
             self.headers.remove("content-encoding");
             self.set_bytes(&replacement);

@@ -19,9 +19,9 @@ const OF_ONE: usize = 16;
 /// Bodies of all senders of a kind that are read at once: 16 MB of them at most, where they are small.
 const OF_ALL: usize = 64;
 
-/// The same of large bodies, which only users have that their objects know. An isolate has 128 MB.
-const LARGE_OF_ONE: usize = 2;
-const LARGE_OF_ALL: usize = 3;
+/// The same of large bodies, in MB, which only users have that their objects know. An isolate has 128.
+const LARGE_OF_ONE: usize = 40;
+const LARGE_OF_ALL: usize = 60;
 
 /// How often somebody who waits looks again. In this runtime no request can wake another.
 const GLANCE: Duration = Duration::from_millis(25);
@@ -39,7 +39,7 @@ pub enum Sender {
     Unproven(String),
     /// A user that its object knows.
     Proven(UserId),
-    /// The same, with a body that is larger than most.
+    /// The same, with a large body.
     Large(UserId),
 }
 
@@ -54,7 +54,7 @@ impl Sender {
         Self::Unproven(incoming.network())
     }
 
-    /// How many bodies of one such sender are read at once, and of all such senders.
+    /// How much of one such sender is read at once, and of all such senders.
     const fn most(&self) -> (usize, usize) {
         match self {
             Self::Unknown(_) | Self::Unproven(_) | Self::Proven(_) => (OF_ONE, OF_ALL),
@@ -67,14 +67,14 @@ impl Sender {
     }
 }
 
-/// A turn; dropping it gives it back.
-pub struct Turn(Sender);
+/// A turn, and how much it weighs; dropping it gives it back.
+pub struct Turn(Sender, usize);
 
 impl Drop for Turn {
     fn drop(&mut self) {
         TAKEN.with_borrow_mut(|taken| {
             if let Some(count) = taken.get_mut(&self.0) {
-                *count -= 1;
+                *count = count.saturating_sub(self.1);
                 if *count == 0 {
                     taken.remove(&self.0);
                 }
@@ -83,26 +83,28 @@ impl Drop for Turn {
     }
 }
 
-/// A turn, where one is free.
-pub fn take(sender: &Sender) -> Option<Turn> {
+/// A turn of this weight, where there is room for it: a body, or so many MB of a large one.
+pub fn take(sender: &Sender, weight: usize) -> Option<Turn> {
     TAKEN.with_borrow_mut(|taken| {
         let alike = taken.iter().filter(|(other, _)| other.is_like(sender));
         let all: usize = alike.map(|(_, count)| count).sum();
         let own = taken.get(sender).copied().unwrap_or(0);
         let (most_of_one, most_of_all) = sender.most();
-        if own >= most_of_one || all >= most_of_all {
+        // What is larger than all the room there is goes alone.
+        let is_full = |taken: usize, most: usize| taken > 0 && taken.saturating_add(weight) > most;
+        if is_full(own, most_of_one) || is_full(all, most_of_all) {
             return None;
         }
-        taken.insert(sender.clone(), own + 1);
-        Some(Turn(sender.clone()))
+        taken.insert(sender.clone(), own.saturating_add(weight));
+        Some(Turn(sender.clone(), weight))
     })
 }
 
 /// A turn, as soon as one is free; `None` where that takes longer than this.
-pub async fn wait(sender: &Sender, patience: Duration) -> Option<Turn> {
+pub async fn wait(sender: &Sender, weight: usize, patience: Duration) -> Option<Turn> {
     let since = clock::reading();
     loop {
-        if let Some(turn) = take(sender) {
+        if let Some(turn) = take(sender, weight) {
             return Some(turn);
         }
         let waited = (clock::reading() - since).max(0);

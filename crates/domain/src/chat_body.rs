@@ -33,6 +33,12 @@ pub fn prepare(body: &[u8]) -> ChatBody {
     ChatBody { replacement, strip_usage, stream, model }
 }
 
+/// The model's name in the bytes of any request body; `None` where that is no JSON object.
+#[must_use]
+pub fn model_in(body: &[u8]) -> Option<String> {
+    model(&JsonObject::parse(body).ok()?)
+}
+
 /// The model's name in any request body, fit for a log; `None` if there is none, or it is not.
 #[must_use]
 pub fn model(request: &JsonObject<'_>) -> Option<String> {
