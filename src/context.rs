@@ -7,7 +7,7 @@ use domain::settings::{SettingError, Settings};
 use futures::FutureExt;
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
-use worker::{Bucket, D1Database, Env, Fetcher, ObjectNamespace};
+use worker::{Bucket, D1Database, D1PreparedStatement, D1Result, Env, Fetcher, ObjectNamespace};
 
 use crate::error::Error;
 
@@ -71,6 +71,22 @@ impl Context {
         self.env.d1("DB")
     }
 
+    /// Has D1 run statements, all or none of them.
+    ///
+    /// # Errors
+    /// Where it runs none of them. It may say so in a result, and without a reason.
+    pub async fn batch(
+        &self,
+        statements: Vec<D1PreparedStatement>,
+    ) -> worker::Result<Vec<D1Result>> {
+        if statements.is_empty() {
+            return Ok(Vec::new());
+        }
+        let results = self.database()?.batch(statements).await?;
+        results.iter().try_for_each(check)?;
+        Ok(results)
+    }
+
     /// The files that the console is made of.
     ///
     /// # Errors
@@ -86,6 +102,17 @@ impl Context {
 
     fn text(&self, name: &str) -> Option<String> {
         self.env.var(name).ok().map(|text| text.to_string())
+    }
+}
+
+/// Whether D1 has done what it was asked for.
+///
+/// # Errors
+/// Where it hasn't.
+pub fn check(result: &D1Result) -> worker::Result<()> {
+    match result.error() {
+        None if result.success() => Ok(()),
+        error => Err(error.unwrap_or_else(|| "D1 didn't do it, and gave no reason".into()).into()),
     }
 }
 

@@ -11,7 +11,7 @@ use domain::session::messages::TellMonth;
 use serde::Deserialize;
 use worker::{D1PreparedStatement, Result};
 
-use crate::context::Context;
+use crate::context::{Context, check};
 use crate::objects::call;
 use crate::{clock, kits, log, totals};
 
@@ -86,6 +86,7 @@ async fn close(context: &Context, month: Month, now: Millis) -> Result<()> {
     let name = String::from(month);
     let closed = database.prepare("select month from closed_months where month = ?1");
     let closed = closed.bind(&[name.as_str().into()])?.all().await?;
+    check(&closed)?;
     if !closed.results::<serde::de::IgnoredAny>()?.is_empty() {
         return Ok(());
     }
@@ -96,7 +97,7 @@ async fn close(context: &Context, month: Month, now: Millis) -> Result<()> {
     };
     let differences =
         format!("{DIFFERENCES} select user_id, requests, tokens, ?4 from differences");
-    let asked = of_month(&differences)?.all().await?.results::<Difference>()?;
+    let asked = found(of_month(&differences)?).await?;
     for Difference { user_id, requests, tokens } in &asked {
         // One that can't be asked differs still, and is noted.
         if let Ok(Usage { requests: told, tokens: told_tokens, .. }) =
@@ -108,15 +109,12 @@ async fn close(context: &Context, month: Month, now: Millis) -> Result<()> {
             let [told, told_tokens, requests, tokens] = numbers;
             let values =
                 [user_id.into(), name.as_str().into(), told, told_tokens, requests, tokens];
-            database.prepare(CORRECT).bind(&values)?.run().await?;
+            check(&database.prepare(CORRECT).bind(&values)?.run().await?)?;
         }
     }
     // Where nothing differed, nothing is compared twice.
-    let different = if asked.is_empty() {
-        Vec::new()
-    } else {
-        of_month(&differences)?.all().await?.results::<Difference>()?
-    };
+    let different =
+        if asked.is_empty() { Vec::new() } else { found(of_month(&differences)?).await? };
     for Difference { user_id, .. } in &different {
         log::fault("a month's count and rows differ", &format!("{user_id}, {name}"));
     }
@@ -127,8 +125,14 @@ async fn close(context: &Context, month: Month, now: Millis) -> Result<()> {
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     let values = [name.into(), sql_text(now).into(), (different.len() as f64).into()];
     statements.push(database.prepare(CLOSE).bind(&values)?);
-    let written = database.batch(statements).await?;
-    written.iter().find_map(worker::D1Result::error).map_or(Ok(()), |error| Err(error.into()))
+    context.batch(statements).await.map(drop)
+}
+
+/// The users that a query finds.
+async fn found(query: D1PreparedStatement) -> Result<Vec<Difference>> {
+    let result = query.all().await?;
+    check(&result)?;
+    result.results()
 }
 
 /// Deletes the rows that are older than `RETENTION_DAYS`, and not needed any more.
@@ -142,9 +146,7 @@ async fn forget(context: &Context, now: Millis, needed_since: Millis) -> Result<
         #[expect(clippy::cast_precision_loss, reason = "it is a thousand")]
         let values = [oldest.as_str().into(), (BATCH as f64).into()];
         let deleted = database.prepare(FORGET).bind(&values)?.run().await?;
-        if let Some(error) = deleted.error() {
-            return Err(error.into());
-        }
+        check(&deleted)?;
         if deleted.meta()?.and_then(|meta| meta.changes).unwrap_or(0) < BATCH {
             break;
         }

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use wasm_bindgen::JsValue;
 use worker::Delay;
 
-use crate::context::Context;
+use crate::context::{self, Context};
 use crate::error::Error;
 use crate::log;
 
@@ -44,9 +44,7 @@ pub async fn change(
 ) -> Result<usize, Error> {
     in_time(async {
         let result = context.database()?.prepare(statement).bind(values)?.run().await?;
-        if let Some(error) = result.error() {
-            return Err(error.into());
-        }
+        context::check(&result)?;
         Ok(result.meta()?.and_then(|meta| meta.changes).unwrap_or(0))
     })
     .await

@@ -28,6 +28,8 @@ mod kits;
 mod log;
 mod objects;
 #[cfg(feature = "office")]
+mod owed;
+#[cfg(feature = "office")]
 mod probe;
 #[cfg(feature = "gateway")]
 mod refusals;
@@ -60,6 +62,7 @@ async fn scheduled(event: worker::ScheduledEvent, env: worker::Env, _: worker::S
     let context = context::Context::new(env);
     if event.cron() == EACH_MINUTE {
         objects::alerts::notice(&context, domain::alerts::Notice::Minute).await;
+        owed::bring(&context, event.schedule()).await;
     } else {
         daily::run(&context).await;
     }

@@ -68,10 +68,7 @@ pub async fn add_next(context: &Context, query: &str, values: &[JsValue]) -> Res
         statement(GO_ON).bind(&number)?,
         database.prepare(query).bind(values)?,
     ];
-    let results = database.batch(statements).await?;
-    if let Some(error) = results.iter().find_map(D1Result::error) {
-        return Err(error.into());
-    }
+    let results = context.batch(statements).await?;
     let rows = results.last().map(D1Result::results::<Added>).transpose()?;
     rows.and_then(|rows| rows.into_iter().next()).ok_or_else(|| "the query found nothing".into())
 }

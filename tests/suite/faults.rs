@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use gateway_tests::script::{chat_chunk, chat_request};
 use gateway_tests::{Gateway, Options, Script, wait_for};
+use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use crate::answer::{Answer, answer};
@@ -18,6 +19,7 @@ pub fn tests() -> Vec<Test> {
         a_panic_is_its_own_requests_alone,
         a_clock_that_steps_back_opens_no_window,
         a_clock_that_was_ahead_before_a_restart_refuses_nobody_for_long,
+        rows_that_no_alarm_brings_come_by_the_minute,
     ]
 }
 
@@ -149,4 +151,29 @@ async fn a_clock_that_was_ahead_before_a_restart_refuses_nobody_for_long() {
         answer(gateway.get("ahead", "/v1/models")).await.is(200);
     }
     answer(gateway.get("ahead", "/v1/models")).await.refuses(429, "rate_limit_exceeded");
+}
+
+async fn rows_that_no_alarm_brings_come_by_the_minute() {
+    let pair = shared::pair(Options::new().var("USER_BINDING", "open")).await;
+    let gateway = &pair.gateway;
+    let chat = || gateway.post("ada", "/v1/chat/completions", &chat_request("hi", false));
+    answer(chat()).await.is(200);
+    gateway.ledger().settled("ada", 1).await;
+    let lock = gateway.ledger().lock();
+    answer(chat()).await.is(200);
+    // Until its end is settled.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    gateway.kill_runtime().await;
+    drop(lock);
+    // What the runtime does after the tenth failure in a row.
+    let alarms = gateway.state().join("do/organized-gateway-UserSession/metadata.sqlite");
+    let alarms = Connection::open(alarms).unwrap();
+    let gone = alarms.execute("delete from _cf_ALARM", []).unwrap();
+    assert_eq!(gone, 1, "the object has set its alarm");
+    drop(alarms);
+    gateway.restart().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(gateway.ledger().rows("ada").len(), 1, "nobody has brought it");
+    gateway.have_a_day_pass().await;
+    gateway.ledger().settled("ada", 2).await;
 }

@@ -172,10 +172,7 @@ impl Actions {
                 database.prepare(INSERT).bind(&values)
             };
             let inserts: Result<Vec<_>> = rows.iter().map(insert).collect();
-            let results = database.batch(inserts?).await?;
-            if let Some(error) = results.iter().find_map(D1Result::error) {
-                return Err(error.into());
-            }
+            self.context.batch(inserts?).await?;
             for row in rows {
                 self.run(ARRIVED, [row.request_id])?;
             }

@@ -125,10 +125,7 @@ impl Alerts {
             database.prepare(SHOW_BAD).bind(&bad)?,
             database.prepare(FORGET_WELL).bind(&bad)?,
         ];
-        let results = database.batch(statements).await?;
-        if let Some(error) = results.iter().find_map(worker::D1Result::error) {
-            return Err(error.into());
-        }
+        let results = self.context.batch(statements).await?;
         let tables = results.first().map(worker::D1Result::results::<IgnoredAny>).transpose()?;
         Ok(tables.is_some_and(|tables| !tables.is_empty()))
     }

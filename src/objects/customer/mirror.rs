@@ -70,11 +70,6 @@ impl Customer {
             database.prepare(RESOLVE_NOTES).bind(&values)?,
             database.prepare(WRITE_CUSTOMER).bind(&values)?,
         ];
-        for result in database.batch(statements).await? {
-            if let Some(error) = result.error() {
-                return Err(error.into());
-            }
-        }
-        Ok(())
+        self.context.batch(statements).await.map(drop)
     }
 }

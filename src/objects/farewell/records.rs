@@ -173,15 +173,10 @@ impl Records<'_> {
 
     /// Runs statements, all or none of them.
     async fn all(&self, statements: Vec<D1PreparedStatement>) -> Result<Vec<D1Result>> {
-        let database = self.context.database()?;
-        let running = std::pin::pin!(database.batch(statements));
-        let results = match select(running, Delay::from(PATIENCE)).await {
-            Either::Left((results, _)) => results?,
-            Either::Right(_) => return Err("D1 took too long".into()),
-        };
-        match results.iter().find_map(D1Result::error) {
-            Some(error) => Err(error.into()),
-            None => Ok(results),
+        let running = std::pin::pin!(self.context.batch(statements));
+        match select(running, Delay::from(PATIENCE)).await {
+            Either::Left((results, _)) => results,
+            Either::Right(_) => Err("D1 took too long".into()),
         }
     }
 }

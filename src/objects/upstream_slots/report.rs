@@ -10,6 +10,7 @@ use wasm_bindgen::JsValue;
 use worker::{Delay, Result};
 
 use super::UpstreamSlots;
+use crate::context::check;
 use crate::{clock, log};
 
 /// How long D1 may take before the attempt counts as failed.
@@ -64,7 +65,6 @@ impl UpstreamSlots {
             longest_wait_ms,
             sql_text(clock::reading()).into(),
         ];
-        let result = self.context.database()?.prepare(WRITE).bind(&values)?.run().await?;
-        result.error().map_or(Ok(()), |error| Err(error.into()))
+        check(&self.context.database()?.prepare(WRITE).bind(&values)?.run().await?)
     }
 }

@@ -44,6 +44,11 @@ use super::{encode, wake_in};
 use crate::context::Context;
 use crate::{clock, fault, log};
 
+/// The alarm is being seen to: it sets the next one itself when it is through.
+const BEING_TENDED: Millis = Millis::MIN;
+/// How late it may be.
+const OVERDUE: Millis = 60_000;
+
 /// How often rows are sent to D1 while a sign-in is being polled for.
 const FLUSHING: Duration = Duration::from_millis(500);
 
@@ -91,14 +96,15 @@ impl DurableObject for UserSession {
     /// Ends leases of which nothing was heard, sends rows to D1, and polls for a sign-in. It doesn't
     /// fail: what could not be done is due again later.
     async fn alarm(&self) -> Result<Response> {
-        // It sets the next one itself when it is through, so nothing else has to until then.
-        self.alarm.set(Some(Millis::MIN));
+        self.alarm.set(Some(BEING_TENDED));
         let ended = AssertUnwindSafe(self.tend()).catch_unwind().await;
         self.alarm.set(None);
         let ended = ended.unwrap_or_else(|_| Err("the object panicked".into()));
         if let Err(error) = ended.and_then(|()| self.turn(|_, _| ((), Vec::new()))) {
             log::fault("alarm failed", &error.to_string());
             self.forget();
+            // The runtime rings ten times in vain, and then never again.
+            let _ = self.say_whether_rows_wait(true);
             wake_in(&self.state, 1_000)?;
         }
         Response::empty()
@@ -299,7 +305,10 @@ impl UserSession {
 
     /// Has the alarm ring at `wake`, unless it rings before.
     fn wake_at(&self, wake: Millis, now: Millis) -> Result<()> {
-        if self.alarm.get().is_some_and(|alarm| alarm <= wake) {
+        // One that should have rung long ago may never ring.
+        let rings_before =
+            |alarm| alarm == BEING_TENDED || (now - OVERDUE < alarm && alarm <= wake);
+        if self.alarm.get().is_some_and(rings_before) {
             return Ok(());
         }
         wake_in(&self.state, (wake - now).max(0))?;

@@ -158,7 +158,7 @@ impl UserSession {
     }
 
     /// Nothing here waits for it to be heard.
-    fn say_whether_rows_wait(&self, wait: bool) -> Result<()> {
+    pub(super) fn say_whether_rows_wait(&self, wait: bool) -> Result<()> {
         let (context, user_id) = (self.context.clone(), self.store.user_id()?);
         self.context.wait_until(async move {
             alerts::notice(&context, Notice::Rows(user_id, wait)).await;
@@ -206,12 +206,7 @@ impl UserSession {
             statements.push(database.prepare(SET_USER).bind(&values)?);
         }
         let mut d1_rows_written = 0;
-        let is_empty = statements.is_empty();
-        let results = if is_empty { Vec::new() } else { database.batch(statements).await? };
-        for result in results {
-            if let Some(error) = result.error() {
-                return Err(error.into());
-            }
+        for result in self.context.batch(statements).await? {
             d1_rows_written += result.meta()?.and_then(|meta| meta.rows_written).unwrap_or(0);
         }
         let object_rows_written = self.store.take_rows_written();

@@ -12,7 +12,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use worker::Delay;
 
-use crate::context::{Context, random_bytes};
+use crate::context::{Context, check, random_bytes};
 use crate::error::Error;
 use crate::incoming::Incoming;
 use crate::objects::call;
@@ -133,6 +133,5 @@ async fn write_names(context: &Context, seats: &[Seat], now: Millis) -> worker::
     let rows: Vec<_> =
         seats.iter().map(|seat| (seat.user_id.as_str(), &seat.name, &seat.email)).collect();
     let values = [serde_json::to_string(&rows)?.into(), sql_text(now).into()];
-    let result = context.database()?.prepare(UPSERT).bind(&values)?.run().await?;
-    result.error().map_or(Ok(()), |error| Err(error.into()))
+    check(&context.database()?.prepare(UPSERT).bind(&values)?.run().await?)
 }
