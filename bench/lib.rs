@@ -1,14 +1,16 @@
 //! What the benchmarks run on: one request's messages and one answer's bytes.
 
+use domain::endpoint::Endpoint;
 use domain::entry::{Entry, Outcome};
 use domain::identifiers::UserId;
+use domain::meter::{Answer, Format, Meter};
 use domain::secret::Secret;
 use domain::session::Limits;
 use domain::session::access::Shown;
 use domain::session::messages::{Admit, Settle};
 use domain::settings::UserBinding;
 use domain::tier::TierRules;
-use domain::upstreams::{DEFAULT, Upstream};
+use domain::upstreams::{DEFAULT, STREAM_IDLE_MS, Upstream};
 use domain::window::Rate;
 
 /// An admission, as the front Worker asks for it.
@@ -43,6 +45,13 @@ pub fn settle(request_id: &str) -> Settle {
     Settle { request_id: request_id.to_owned(), outcome: Outcome::answered(200, 7) }
 }
 
+/// A meter of a chat's answer.
+#[must_use]
+pub fn chat_meter(format: Format, strip_usage: bool) -> Meter {
+    let endpoint = Endpoint::of("POST", "/v1/chat/completions");
+    Meter::new(Answer { format, endpoint, strip_usage, request_id: "req_1".to_owned() })
+}
+
 /// An upstream that everybody's requests go to.
 #[must_use]
 pub fn upstream() -> Upstream {
@@ -52,6 +61,7 @@ pub fn upstream() -> Upstream {
         token: None,
         access: None,
         slots: None,
+        stream_idle_ms: STREAM_IDLE_MS,
         tiers: Vec::new(),
     }
 }

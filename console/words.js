@@ -120,8 +120,8 @@ const ERRORS = {
       "Look at the upstream in the room: is its machine on, is its tunnel up? It is hardly this person alone.",
   },
   upstream_timeout: {
-    title: "The agent took too long to begin",
-    advice: "A smaller task may do. If many have it, the upstream is overloaded.",
+    title: "The agent took too long",
+    advice: "It didn't begin its answer, or fell silent in it. If many have it, the upstream is overloaded.",
   },
   upstream_busy: {
     title: "Waited too long for a free slot",
@@ -132,6 +132,10 @@ const ERRORS = {
   upstream_interrupted: {
     title: "The answer broke off",
     advice: "The agent closed the connection in the middle of its answer.",
+  },
+  upstream_incomplete: {
+    title: "The answer was cut short",
+    advice: "The agent ended its answer before it was whole. They send it again.",
   },
   client_left: { title: "The client left", advice: "They stopped it, or their network did." },
   interrupted: {

@@ -21,38 +21,60 @@ export function respond(status, head, body) {
   return new Response(body, { status, headers: unflatten(head) });
 }
 
+// So much of an answer may wait for a client that reads slowly, in bytes; then the upstream waits.
+const AHEAD = 1 << 20;
+
+// What a chunk that waits costs besides its bytes.
+const CHUNK = 128;
+
 /**
- * A body that passes through `passage` chunk by chunk, each when the client wants one. Where nothing
- * has passed for `pingAfter` ms, the passage is asked for a sign of life; 0 means never.
+ * A body that passes through `passage` chunk by chunk, as it comes. Where nothing has passed for `pingAfter` ms,
+ * the passage is asked for a sign of life; 0 means never. Where the upstream has sent nothing for `idleAfter` ms,
+ * the body ends.
  *
  * `passage` says what a chunk becomes, or what is left to be sent at an end: bytes, a promise of them,
  * or nothing. It is freed with the stream.
  */
-export function relayed(body, passage, pingAfter) {
+export function relayed(body, passage, pingAfter, idleAfter) {
   const reader = body.getReader();
+  // Since when the upstream is waited for; nothing while the client is.
+  let asked;
   let heard = Date.now();
   let timer;
   let isOver = false;
+  let isSilent = false;
   const end = () => {
     isOver = true;
     clearTimeout(timer);
     passage.free();
   };
+  const close = (controller, lastWords) => {
+    if (lastWords.byteLength > 0) controller.enqueue(lastWords);
+    controller.close();
+    end();
+  };
   const next = async (controller) => {
     for (;;) {
       let chunk;
+      asked = Date.now();
       try {
         chunk = await reader.read();
       } catch (error) {
-        const lastWords = passage.broken();
+        if (isOver) return;
+        const lastWords = isSilent ? passage.silent() : passage.broken();
         if (!lastWords) throw error;
-        controller.enqueue(lastWords);
-        controller.close();
-        end();
+        close(controller, lastWords);
         return;
       }
       if (isOver) return;
+      asked = undefined;
       heard = Date.now();
+      if (isSilent) {
+        const lastWords = passage.silent();
+        if (!lastWords) throw new Error("the upstream sent nothing for too long");
+        close(controller, lastWords);
+        return;
+      }
       let bytes = chunk.done ? passage.finish() : passage.push(chunk.value);
       if (bytes instanceof Promise) bytes = await bytes;
       if (isOver) return;
@@ -64,20 +86,29 @@ export function relayed(body, passage, pingAfter) {
       if (bytes || isOver) return;
     }
   };
+  const watch = (controller) => {
+    const now = Date.now();
+    const idle = asked === undefined ? idleAfter : asked + idleAfter - now;
+    let quiet = pingAfter > 0 ? heard + pingAfter - now : idle;
+    // An upstream that has said its last word needs no more time.
+    if (idle <= 0 || (quiet <= 0 && passage.is_over())) {
+      isSilent = idle <= 0 && !passage.is_over();
+      reader.cancel().catch(() => {});
+      return;
+    }
+    if (quiet <= 0) {
+      // Who doesn't read needs no signs of life.
+      const sign = controller.desiredSize >= AHEAD && passage.ping();
+      if (sign) controller.enqueue(sign);
+      heard = now;
+      quiet = pingAfter;
+    }
+    timer = setTimeout(watch, Math.min(quiet, idle), controller);
+  };
   return new ReadableStream(
     {
       start(controller) {
-        const ping = () => {
-          const rest = heard + pingAfter - Date.now();
-          if (rest <= 0) {
-            // Who doesn't read needs no signs of life.
-            const sign = controller.desiredSize >= 0 && passage.ping();
-            if (sign) controller.enqueue(sign);
-            heard = Date.now();
-          }
-          timer = setTimeout(ping, rest > 0 ? rest : pingAfter);
-        };
-        if (pingAfter > 0) timer = setTimeout(ping, pingAfter);
+        timer = setTimeout(watch, pingAfter > 0 ? Math.min(pingAfter, idleAfter) : idleAfter, controller);
       },
       async pull(controller) {
         try {
@@ -92,7 +123,7 @@ export function relayed(body, passage, pingAfter) {
         await reader.cancel(reason);
       },
     },
-    { highWaterMark: 0 },
+    { highWaterMark: AHEAD, size: (chunk) => chunk.byteLength + CHUNK },
   );
 }
 

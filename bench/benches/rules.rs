@@ -2,8 +2,7 @@
 
 use bench::{EVENT, admit, settle};
 use divan::{Bencher, black_box};
-use domain::endpoint::Protocol;
-use domain::meter::{Answer, Format, Meter};
+use domain::meter::Format;
 use domain::session::{Session, Stored};
 use domain::tier::TierRules;
 use domain::window::{MINUTE, Rate};
@@ -30,8 +29,7 @@ fn admit_and_settle(bencher: Bencher<'_, '_>, limit: u32) {
 /// One event of a stream, with and without the search for the usage chunk.
 #[divan::bench(args = [false, true])]
 fn meter_an_event(bencher: Bencher<'_, '_>, strip_usage: bool) {
-    let answer = Answer { format: Format::EventStream, protocol: Protocol::Chat, strip_usage };
-    let mut meter = Meter::new(answer);
+    let mut meter = bench::chat_meter(Format::EventStream, strip_usage);
     bencher.bench_local(|| meter.push(black_box(EVENT)));
 }
 

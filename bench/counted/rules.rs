@@ -4,13 +4,14 @@ use std::hint::black_box;
 
 use bench::{EVENT, admit, settle};
 use domain::agent_body::{self, ModelChoice};
+use domain::chat_body;
 use domain::endpoint::Protocol;
 use domain::fingerprint::Fingerprint;
 use domain::gateway_key;
 use domain::identifiers::UserId;
 use domain::identity;
 use domain::keyed_hash::session_key;
-use domain::meter::{Answer, Format, Meter};
+use domain::meter::{Format, Meter};
 use domain::path::{canonical, gateway_path};
 use domain::rate_headers::standing_headers;
 use domain::secret::Secret;
@@ -19,7 +20,6 @@ use domain::session::{Limits, Session, Stored};
 use domain::tier::TierRules;
 use domain::upstream_policy::{forwards_request_header, response_header_name};
 use domain::window::{MINUTE, Rate, SlidingWindow};
-use domain::{chat_body, json_tap};
 
 use crate::counted;
 
@@ -143,8 +143,7 @@ fn agent_body_of_chat() {
 }
 
 fn meter_of(strip_usage: bool) -> Meter {
-    let protocol = Protocol::Chat;
-    let mut meter = Meter::new(Answer { format: Format::EventStream, protocol, strip_usage });
+    let mut meter = bench::chat_meter(Format::EventStream, strip_usage);
     meter.push(EVENT);
     meter
 }
@@ -170,9 +169,9 @@ fn meter_half() {
 }
 
 fn json_answer() {
-    let mut tap = json_tap::JsonTap::default();
-    counted(|| tap.push(black_box(ANSWER)));
-    assert!(tap.usage().is_some());
+    let mut meter = bench::chat_meter(Format::Json, false);
+    counted(|| meter.push(black_box(ANSWER)));
+    assert!(meter.lack().is_none() && meter.tally().tokens > 0);
 }
 
 fn message_written() {

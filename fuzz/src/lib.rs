@@ -13,7 +13,7 @@ mod forged;
 mod gateway_key;
 mod identity;
 mod json_object;
-mod json_tap;
+mod json_reader;
 mod path;
 mod query;
 mod retry_headers;
@@ -50,7 +50,7 @@ targets![
     gateway_key,
     identity,
     json_object,
-    json_tap,
+    json_reader,
     path,
     query,
     retry_headers,

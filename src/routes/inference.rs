@@ -19,7 +19,7 @@ use domain::fair_queue::Ask;
 use domain::identifiers::{DEFAULT_PROJECT, parse_label};
 use domain::identity::Caller;
 use domain::path::{GatewayPath, gateway_path};
-use domain::session::messages::{Admission, Admit, Bind, Permit, Refusal};
+use domain::session::messages::{Admission, Admit, Bind, Permit, Refusal, Remember};
 use domain::settings::{Settings, UpstreamKind, UserBinding};
 use domain::tier::Tier;
 use domain::upstreams::{self, Upstream};
@@ -30,7 +30,6 @@ use crate::context::Context;
 use crate::error::{Error, GATEWAY_KEY_MISSING, Terms};
 use crate::headers::HeaderList;
 use crate::incoming::Incoming;
-use crate::objects::call;
 use crate::refusals::Known;
 use crate::reply::Reply;
 use crate::routes::caller;
@@ -40,8 +39,8 @@ use crate::upstream::departure::Departure;
 use crate::upstream::exchange::{Answer, NoAnswer, Patience, send};
 use crate::upstream::intake;
 use crate::upstream::plan::{Asked, Plan};
-use crate::upstream::relay::{self, Memory};
-use crate::upstream::{slot, trouble};
+use crate::upstream::witness::Witness;
+use crate::upstream::{relay, slot, trouble};
 use crate::{clock, fault, guessing, log, refusals, reply, strangers, upgrade};
 
 /// What of a path goes into the log, in characters: all of the paths that there are.
@@ -284,7 +283,7 @@ async fn exchange(
     duty: Duty<'_>,
 ) -> Result<Reply, Error> {
     let Duty { context, settings, mut settlement, mut departure } = duty;
-    let mut memory = None;
+    let mut remember = None;
     if let Some(agent) = plan.agent.as_mut().filter(|agent| !agent.session_key.is_empty()) {
         if let Some(session_key) = permit.session_key.clone() {
             agent.session_key = session_key;
@@ -292,9 +291,9 @@ async fn exchange(
         let session_key = agent.session_key.clone();
         plan.headers.set("x-openclaw-session-key", &session_key);
         if asked.path == "/v1/responses" {
-            let (user_id, upstream) = (asked.caller.user_id.to_string(), permit.upstream.clone());
-            let (context, request_id) = (context.clone(), asked.incoming.request_id.clone());
-            memory = Some(Memory { context, user_id, request_id, session_key, upstream });
+            let (request_id, response_id) = (asked.incoming.request_id.clone(), String::new());
+            let upstream = permit.upstream.clone();
+            remember = Some(Remember { request_id, response_id, session_key, upstream });
         }
     }
     let patience = Patience::of(settings);
@@ -313,7 +312,7 @@ async fn exchange(
             if let NoAnswer::Failed(error) = &no_answer
                 && trouble::is_of_the_upstream(error)
             {
-                trouble::noticed(context, asked.incoming, &permit.upstream);
+                trouble::noticed(context, &permit.upstream);
             }
             let mut reply = settlement.end_unanswered(no_answer);
             plan.forbid_retry_of(&mut reply);
@@ -322,22 +321,17 @@ async fn exchange(
     };
     settlement.first_byte();
     if answer.response.status() == 503 {
-        trouble::noticed(context, asked.incoming, &permit.upstream);
+        trouble::noticed(context, &permit.upstream);
     }
-    if permit.binds
-        && answer.response.ok()
-        && plan.endpoint.is_inference()
-        && let Some(bearer) = asked.caller.shown.bearer.clone()
-    {
-        // Before the client hears of it: from then on nobody else is this user. Should it fail, the
-        // next answer binds.
-        let request_id = asked.incoming.request_id.clone();
-        let bind = Bind { request_id, bearer };
-        let _ = call(context, asked.caller.user_id.as_str(), bind).await;
-    }
+    let bearer = asked.caller.shown.bearer.clone();
+    let bind = bearer.filter(|_| permit.binds && plan.endpoint.is_inference());
+    let bind = bind.map(|bearer| Bind { request_id: asked.incoming.request_id.clone(), bearer });
+    let (context, user_id) = (context.clone(), asked.caller.user_id.to_string());
+    let is_needed = bind.is_some() || remember.is_some();
+    let witness = is_needed.then_some(Witness { context, user_id, bind, remember });
     match plan.agent.as_ref().and_then(|agent| agent.visible_models.as_deref()) {
         Some(visible) if answer.response.ok() => list_models(answer, visible, settlement).await,
-        _ => relay::respond(answer, &plan, settlement, memory, &mut departure).await,
+        _ => relay::respond(answer, &plan, settlement, witness, &mut departure).await,
     }
 }
 

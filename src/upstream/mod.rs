@@ -12,3 +12,4 @@ pub mod slot;
 #[cfg(feature = "gateway")]
 pub mod trouble;
 pub mod turns;
+pub mod witness;

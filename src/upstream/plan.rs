@@ -6,7 +6,7 @@ use domain::endpoint::{Endpoint, Protocol};
 use domain::identity::Caller;
 use domain::session::return_path::messages::Funds;
 use domain::settings::{AgentSettings, AuthMode, Settings, UpstreamKind};
-use domain::upstreams::Upstream;
+use domain::upstreams::{STREAM_IDLE_MS, Upstream};
 use domain::{chat_body, keyed_hash, upstream_policy};
 use js_sys::Uint8Array;
 
@@ -52,6 +52,8 @@ pub struct Plan {
     pub upload: Option<Upload>,
     /// What it is that is asked for.
     pub endpoint: Endpoint,
+    /// After so many milliseconds without a byte, an answer that has begun is ended.
+    pub stream_idle_ms: u32,
     /// Whether the answer's usage chunk is the gateway's own wish.
     pub strip_usage: bool,
     /// The model, for the log.
@@ -90,6 +92,7 @@ impl Plan {
             body: Body::Empty,
             upload: None,
             endpoint: Endpoint::of(method, &asked.path),
+            stream_idle_ms: STREAM_IDLE_MS,
             strip_usage: false,
             model: None,
             agent: None,
@@ -281,6 +284,7 @@ impl Plan {
     /// Fills in what depends on the upstream: its URL, and what it is reached with.
     pub fn address(&mut self, upstream: &Upstream) {
         self.url.insert_str(0, upstream.url.expose());
+        self.stream_idle_ms = upstream.stream_idle_ms;
         if let Some(access) = &upstream.access {
             self.headers.set("cf-access-client-id", access.client_id.expose());
             self.headers.set("cf-access-client-secret", access.client_secret.expose());

@@ -1,26 +1,25 @@
 //! The way of an answer back to the client: chunk by chunk, metered, settled at its end.
 
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
+use std::time::Duration;
 
 use domain::entry::{Outcome, gives_back};
-use domain::meter::{Answer as Metered, Format, Meter, Output, TokensSource};
-use domain::session::messages::Remember;
+use domain::meter::{Answer as Metered, Cause, Format, Meter, Output, TokensSource};
 use domain::upstream_policy;
-use futures::FutureExt;
-use futures::future::{Either, LocalBoxFuture, select};
+use futures::future::LocalBoxFuture;
+use futures::{FutureExt, select_biased};
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use web_sys::AbortController;
+use worker::Delay;
 
 use super::departure::Departure;
 use super::exchange::{Answer, NoAnswer};
 use super::plan::Plan;
-use crate::context::Context;
+use super::witness::Witness;
 use crate::error::Error;
 use crate::headers::HeaderList;
-use crate::log;
-use crate::objects::call;
 use crate::reply::{self, Reply};
 use crate::settlement::Settlement;
 
@@ -31,74 +30,74 @@ const PING_AFTER: u32 = 15_000;
 /// The longest answer that is read before it is sent, in bytes.
 const SHORT: u64 = 256 * 1024;
 
-/// The user's object that must know an answer's id before the client does.
-pub struct Memory {
-    /// How to reach it.
-    pub context: Context,
-    /// Its name.
-    pub user_id: String,
-    /// The request that is answered.
-    pub request_id: String,
-    /// The session that the answer belongs to.
-    pub session_key: String,
-    /// The name of the upstream that gives it.
-    pub upstream: String,
-}
+/// The most that is held of an answer until its id is known, in bytes.
+const MOST_HELD: usize = 256 * 1024;
 
 /// Begins the client's answer: status and the listed headers now, the body as it comes. A short one
 /// is read before.
 ///
 /// # Errors
-/// [`Error::UpstreamInterrupted`] where a short answer broke off.
+/// [`Error::UpstreamInterrupted`] where a short answer broke off, [`Error::UpstreamTimeout`] where it never
+/// came to its end.
 pub async fn respond(
     answer: Answer,
     plan: &Plan,
     settlement: Settlement,
-    memory: Option<Memory>,
+    witness: Option<Witness>,
     departure: &mut Departure,
 ) -> Result<Reply, Error> {
     let Answer { response: upstream, controller } = answer;
     let (status, is_ok) = (upstream.status(), upstream.ok());
     let head = HeaderList::read(&upstream.headers());
     let format = upstream_policy::format(head.get("content-type"));
-    let mut headers = HeaderList::default();
-    for (name, value) in head.iter() {
-        if let Some(name) = upstream_policy::response_header_name(name) {
-            headers.set(&name, value);
-        }
-    }
-    let body =
-        upstream.body().filter(|_| !matches!(status, 204 | 205 | 304) && plan.method != "HEAD");
-    let Some(body) = body else {
-        settlement.end(Outcome::answered(status, 0));
-        return Ok(Reply::new(status, headers, JsValue::NULL));
+    let is_event_stream = is_ok && format == Format::EventStream;
+    let metered = Metered {
+        format,
+        endpoint: plan.endpoint,
+        strip_usage: plan.strip_usage,
+        request_id: plan.headers.get("x-request-id").unwrap_or_default().to_owned(),
     };
-    let metered =
-        Metered { format, protocol: plan.endpoint.protocol, strip_usage: plan.strip_usage };
     let mut passage = Passage {
         meter: Meter::new(metered),
-        is_metered: is_ok && format != Format::Opaque,
+        is_ok,
         status,
         is_begun: false,
-        is_event_stream: is_ok && format == Format::EventStream,
-        memory: memory.filter(|_| is_ok),
+        is_event_stream,
+        witness: witness.filter(|_| is_ok),
         held: Vec::new(),
         settlement: Some(settlement),
         controller,
     };
-    let body = if format == Format::Json && is_short(&head) {
-        match passage.at_once(&upstream, departure).await {
-            Ok(body) => body,
-            Err(NoAnswer::ClientLeft) => return Ok(reply::empty(499)),
-            Err(NoAnswer::Failed(error)) => return Err(error),
+    let body = match upstream.body() {
+        _ if matches!(status, 204 | 205 | 304) || plan.method == "HEAD" => passage.bare(),
+        None => passage.end().wait().await,
+        Some(_) if format == Format::Json && is_short(&head) => {
+            match passage.at_once(&upstream, plan, departure).await {
+                Ok(body) => body,
+                Err(NoAnswer::ClientLeft) => return Ok(reply::empty(499)),
+                Err(NoAnswer::Failed(error)) => return Err(error),
+            }
         }
-    } else {
-        let ping_after = if passage.is_event_stream { PING_AFTER } else { 0 };
-        relayed(&body, passage, ping_after)
+        Some(body) => {
+            let ping_after = if is_event_stream { PING_AFTER } else { 0 };
+            relayed(&body, passage, ping_after, plan.stream_idle_ms)
+        }
     };
-    let mut reply = Reply::new(status, headers, body);
+    let mut reply = Reply::new(status, passed_headers(&head), body);
     plan.forbid_retry_of(&mut reply);
     Ok(reply)
+}
+
+fn passed_headers(head: &HeaderList) -> HeaderList {
+    let mut headers = HeaderList::default();
+    for (name, value) in
+        head.iter().filter(|(name, value)| upstream_policy::is_sensible(name, value))
+    {
+        if let Some(name) = upstream_policy::response_header_name(name) {
+            headers.set(&name, value);
+        }
+    }
+    headers
 }
 
 /// Whether an answer says that it is so short that its pieces aren't worth passing on one by one. What
@@ -112,14 +111,14 @@ fn is_short(head: &HeaderList) -> bool {
 #[wasm_bindgen]
 pub struct Passage {
     meter: Meter,
-    /// Whether the meter has anything to read; what it has not passes without a copy.
-    is_metered: bool,
+    /// Whether the answer may be one: what isn't passes unread.
+    is_ok: bool,
     status: u16,
     /// Whether any of the body has come.
     is_begun: bool,
     is_event_stream: bool,
-    /// Set until the answer's id is known and remembered; until then chunks are held.
-    memory: Option<Memory>,
+    /// What is to be told before the client gets what shows it.
+    witness: Option<Witness>,
     held: Vec<u8>,
     /// Set until the end is known. One that is dropped before had its client leave.
     settlement: Option<Settlement>,
@@ -136,7 +135,7 @@ enum Passed {
     Nothing,
     /// This is sent.
     Bytes(JsValue),
-    /// This is sent once the user's object knows the answer's id.
+    /// This is sent once the user's object knows of it.
     Later(LocalBoxFuture<'static, JsValue>),
 }
 
@@ -175,104 +174,154 @@ impl Passage {
 
     /// A sign of life, where one may be sent.
     pub fn ping(&mut self) -> Option<Uint8Array> {
-        if self.memory.is_some() {
+        if self.witness.as_ref().is_some_and(Witness::waits_for_id) {
             return None;
         }
         self.meter.ping().map(Uint8Array::from)
     }
 
+    /// Whether the answer itself has said that nothing more comes.
+    pub fn is_over(&self) -> bool {
+        self.meter.is_over()
+    }
+
     /// The upstream broke off: a stream of events ends with an error that says so, any other body
     /// breaks off too.
     pub fn broken(&mut self) -> Option<Uint8Array> {
-        let last_words = self.meter.interrupted();
-        self.settle(502, Some("upstream_interrupted"));
-        (!last_words.is_empty()).then(|| Uint8Array::from(last_words.as_slice()))
+        self.break_off(Cause::BrokeOff)
+    }
+
+    /// The same of one that has been silent for too long.
+    pub fn silent(&mut self) -> Option<Uint8Array> {
+        self.controller.abort();
+        self.break_off(Cause::Silent)
     }
 }
 
 impl Passage {
+    /// There is no body.
+    fn bare(&mut self) -> JsValue {
+        if let Some(settlement) = self.settlement.take() {
+            settlement.end(Outcome::answered(self.status, 0));
+        }
+        JsValue::NULL
+    }
+
     /// The whole body: what the client gets, once all of it is here.
     async fn at_once(
         &mut self,
         upstream: &web_sys::Response,
+        plan: &Plan,
         departure: &mut Departure,
     ) -> Result<JsValue, NoAnswer> {
-        let whole = upstream.array_buffer().map_err(|_| Error::Internal)?;
-        let whole = match select(JsFuture::from(whole), departure).await {
-            Either::Left((Ok(whole), _)) => Uint8Array::new(&whole),
-            Either::Left((Err(_), _)) => {
-                self.settle(502, Some("upstream_interrupted"));
-                return Err(Error::UpstreamInterrupted.into());
-            }
-            Either::Right(((), _)) => return Err(NoAnswer::ClientLeft),
+        let whole = JsFuture::from(upstream.array_buffer().map_err(|_| Error::Internal)?);
+        let silence = Delay::from(Duration::from_millis(plan.stream_idle_ms.into()));
+        let (cause, error) = select_biased! {
+            whole = whole.fuse() => match whole {
+                Ok(whole) => {
+                    let passed = self.pass(Uint8Array::new(&whole)).wait().await;
+                    let rest = self.end().wait().await;
+                    return Ok(if passed.is_undefined() { rest } else { passed });
+                }
+                Err(_) => (Cause::BrokeOff, Error::UpstreamInterrupted),
+            },
+            () = departure.fuse() => return Err(NoAnswer::ClientLeft),
+            () = silence.fuse() => (Cause::Silent, Error::UpstreamTimeout),
         };
-        let passed = self.pass(whole).wait().await;
-        let rest = self.end().wait().await;
-        Ok(if passed.is_undefined() { rest } else { passed })
+        self.controller.abort();
+        finish(self.ending(Some(cause)));
+        Err(error.into())
     }
 
     fn pass(&mut self, chunk: Uint8Array) -> Passed {
         self.is_begun = true;
-        if !self.is_metered {
+        if !self.is_ok {
             return Passed::Bytes(chunk.into());
         }
-        let bytes = chunk.to_vec();
-        let output = match self.meter.push(&bytes) {
-            Output::Unchanged if self.memory.is_none() => return Passed::Bytes(chunk.into()),
-            Output::Unchanged => bytes,
-            Output::Replaced(bytes) => bytes,
+        let output = if self.meter.reads() {
+            let bytes = chunk.to_vec();
+            match self.meter.push(&bytes) {
+                Output::Unchanged if self.witness.is_none() => return Passed::Bytes(chunk.into()),
+                Output::Unchanged => bytes,
+                Output::Replaced(bytes) => bytes,
+            }
+        } else {
+            self.meter.note_bytes(usize::try_from(chunk.length()).unwrap_or(usize::MAX));
+            if self.witness.is_none() {
+                return Passed::Bytes(chunk.into());
+            }
+            chunk.to_vec()
         };
-        if self.memory.is_none() {
-            let is_something = !output.is_empty();
-            return if is_something { Passed::Bytes(to_js(&output)) } else { Passed::Nothing };
+        if self.held.is_empty() {
+            self.held = output;
+        } else {
+            self.held.extend(output);
         }
-        self.held.extend(output);
-        let Some(keep) = self.keep() else { return Passed::Nothing };
+        let told = self.witness.as_mut().and_then(|witness| witness.tell(&self.meter));
+        let waits = self.witness.as_mut().is_some_and(|witness| {
+            if self.held.len() > MOST_HELD {
+                witness.forget();
+            }
+            witness.waits_for_id()
+        });
+        if self.held.is_empty() || waits {
+            return told.map_or(Passed::Nothing, |told| {
+                Passed::Later(told.map(|()| JsValue::UNDEFINED).boxed_local())
+            });
+        }
         let held = std::mem::take(&mut self.held);
-        Passed::Later(keep.map(move |()| to_js(&held)).boxed_local())
-    }
-
-    /// Has the user's object remember the answer's id, once it is known.
-    fn keep(&mut self) -> Option<impl Future<Output = ()> + use<>> {
-        let response_id = self.meter.response_id()?.to_owned();
-        let memory = self.memory.take()?;
-        Some(async move { memory.keep(response_id).await })
+        match told {
+            None => Passed::Bytes(to_js(&held)),
+            Some(told) => Passed::Later(told.map(move |()| to_js(&held)).boxed_local()),
+        }
     }
 
     fn end(&mut self) -> Passed {
         let mut rest = std::mem::take(&mut self.held);
-        rest.extend(self.meter.finish());
-        let ending = if self.meter.tally().error_event {
-            self.ending(502, Some("upstream_error"))
-        } else {
-            self.ending(self.status, None)
-        };
+        let mut lack = None;
+        if self.is_ok {
+            let (last, cause) = self.meter.finish();
+            rest.extend(last);
+            lack = cause;
+        }
+        let told = self.witness.take().and_then(|mut witness| witness.tell(&self.meter));
+        let ending = self.ending(lack);
         let rest = if rest.is_empty() { JsValue::UNDEFINED } else { to_js(&rest) };
-        let Some(keep) = self.keep() else {
+        let Some(told) = told else {
             finish(ending);
             return Passed::Bytes(rest);
         };
         let finished = async move {
-            keep.await;
+            told.await;
             finish(ending);
             rest
         };
         Passed::Later(finished.boxed_local())
     }
 
-    fn settle(&mut self, status: u16, code: Option<&str>) {
-        finish(self.ending(status, code));
+    fn break_off(&mut self, cause: Cause) -> Option<Uint8Array> {
+        let is_told = self.is_event_stream;
+        let (last_words, cause) =
+            if is_told { self.meter.break_off(cause) } else { (Vec::new(), Some(cause)) };
+        finish(self.ending(cause));
+        is_told.then(|| Uint8Array::from(last_words.as_slice()))
     }
 
     /// The duty to settle, and how; `None` where that is done.
-    fn ending(&mut self, status: u16, code: Option<&str>) -> Option<(Settlement, Outcome)> {
+    fn ending(&mut self, lack: Option<Cause>) -> Option<(Settlement, Outcome)> {
+        let status = lack.map_or(self.status, Cause::status);
+        self.ending_as(status, lack.map(Cause::code))
+    }
+
+    fn ending_as(&mut self, status: u16, code: Option<&str>) -> Option<(Settlement, Outcome)> {
         let settlement = self.settlement.take()?;
         let tally = self.meter.tally();
         let (tokens_est, tokens_source) =
-            if self.is_metered { (tally.tokens, tally.source) } else { (0, TokensSource::None) };
-        // What isn't a stream of events is output from its first byte on; an error's body is none.
-        let is_output = tally.output_seen || (self.is_begun && !self.is_event_stream);
-        let gives_back = gives_back(status, (200..300).contains(&self.status) && is_output);
+            if self.is_ok { (tally.tokens, tally.source) } else { (0, TokensSource::None) };
+        // What isn't a stream of events is output from its first byte on, unless it is an error.
+        let is_body =
+            !self.is_event_stream && self.is_begun && self.meter.lack() != Some(Cause::Failed);
+        let gives_back = gives_back(status, self.is_ok && (tally.output_seen || is_body));
         let error_code = code.map(str::to_owned);
         let answered = Outcome::answered(status, 0);
         let outcome = Outcome { tokens_est, tokens_source, error_code, gives_back, ..answered };
@@ -288,28 +337,28 @@ fn finish(ending: Option<(Settlement, Outcome)>) {
 
 impl Drop for Passage {
     fn drop(&mut self) {
-        if self.settlement.is_some() {
-            self.controller.abort();
-            self.settle(499, Some("client_left"));
+        if self.settlement.is_none() {
+            return;
         }
+        self.controller.abort();
+        // Who closes first decides nothing: the answer has come to its end, or has said that it failed.
+        let ending = match self.meter.lack() {
+            Some(Cause::Failed) if self.is_ok => self.ending(Some(Cause::Failed)),
+            _ if self.is_ok && self.meter.is_whole() => self.ending(None),
+            _ => self.ending_as(499, Some("client_left")),
+        };
+        finish(ending);
     }
 }
 
 #[wasm_bindgen(module = "/src/boundary.js")]
 extern "C" {
-    fn relayed(body: &web_sys::ReadableStream, passage: Passage, ping_after: u32) -> JsValue;
-}
-
-impl Memory {
-    async fn keep(&self, response_id: String) {
-        let (request_id, session_key) = (self.request_id.clone(), self.session_key.clone());
-        let upstream = self.upstream.clone();
-        let remember = Remember { request_id, response_id, session_key, upstream };
-        if call(&self.context, &self.user_id, remember).await.is_err() {
-            // The answer is worth more than its continuation: it goes on without.
-            log::fault("an answer was not remembered", &self.user_id);
-        }
-    }
+    fn relayed(
+        body: &web_sys::ReadableStream,
+        passage: Passage,
+        ping_after: u32,
+        idle_after: u32,
+    ) -> JsValue;
 }
 
 fn to_js(bytes: &[u8]) -> JsValue {

@@ -11,7 +11,6 @@ use worker::Delay;
 use crate::clock;
 use crate::context::Context;
 use crate::error::Error;
-use crate::incoming::Incoming;
 use crate::objects::alerts;
 
 thread_local! {
@@ -24,12 +23,10 @@ pub const fn is_of_the_upstream(error: &Error) -> bool {
 }
 
 /// A request has failed at the upstream of this name.
-pub fn noticed(context: &Context, incoming: &Incoming, upstream: &str) {
+pub fn noticed(context: &Context, upstream: &str) {
     let Some(pause) = with_throttle(upstream, |throttle| throttle.failed(clock::reading())) else {
         return;
     };
-    let origin = incoming.origin();
-    let host = origin.split("://").nth(1).unwrap_or_default().to_owned();
     let (reporting, upstream) = (context.clone(), upstream.to_owned());
     context.wait_until(async move {
         if pause > 0 {
@@ -37,7 +34,7 @@ pub fn noticed(context: &Context, incoming: &Incoming, upstream: &str) {
         }
         let failures = with_throttle(&upstream, |throttle| throttle.take(clock::reading()));
         if failures > 0 {
-            alerts::notice(&reporting, Notice::Failed(upstream, failures, host)).await;
+            alerts::notice(&reporting, Notice::Failed(upstream, failures)).await;
         }
     });
 }

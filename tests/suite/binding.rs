@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use gateway_tests::script::chat_request;
+use gateway_tests::script::{chat_request, completion};
 use gateway_tests::upstream::Route;
 use gateway_tests::{Options, Script};
 use reqwest::{Method, RequestBuilder};
@@ -84,7 +84,8 @@ async fn a_stream_binds_before_its_first_byte() {
 
 async fn of_many_at_once_one_owns_the_name() {
     let pair = shared::first_key().await;
-    let waiting = Script::new().wait(Duration::from_millis(100)).respond(200, &[], "{}");
+    let hello = completion("hi", 3).to_string();
+    let waiting = Script::new().wait(Duration::from_millis(100)).respond(200, &[], hello);
     let (ada, slow) = (user("ada"), pair.upstream.route(waiting));
     let route = pair.upstream.route(Script::chat("hi", 3));
     let bearers: Vec<_> = (0..8).map(|number| format!("sk-{number}")).collect();

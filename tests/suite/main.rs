@@ -31,6 +31,7 @@ mod ctl_terminal;
 mod daily;
 mod deploy;
 mod endpoints;
+mod ends;
 mod faults;
 mod floods;
 mod forgetting;
@@ -101,6 +102,7 @@ fn main() -> ExitCode {
         long::tests(),
         surface::tests(),
         paths::tests(),
+        ends::tests(),
         endpoints::tests(),
         identity::tests(),
         binding::tests(),

@@ -218,7 +218,9 @@ async fn statuses_come_as_they_are() {
     let pair = shared::open().await;
     let user = shared::user("statuses");
     for status in [201, 202, 400, 401, 402, 403, 404, 409, 418, 422, 429, 451, 500, 502, 503, 529] {
-        let body = format!(r#"{{"error":{{"message":"as it is","code":"c{status}"}}}}"#);
+        // What says that it is an error is none of the upstream's successes.
+        let member = if status < 300 { "data" } else { "error" };
+        let body = format!(r#"{{"{member}":{{"message":"as it is","code":"c{status}"}}}}"#);
         let headers = [("content-type", "application/json")];
         let route = pair.upstream.route(Script::answer(status, &headers, &body));
         let passed = answer(pair.gateway.get(&user, &route.path("/v1/models"))).await;

@@ -27,7 +27,7 @@ pub mod identifiers;
 pub mod identity;
 pub mod journal;
 pub mod json_object;
-pub mod json_tap;
+pub mod json_reader;
 pub mod keyed_hash;
 pub mod kit;
 pub mod meter;

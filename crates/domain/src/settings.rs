@@ -121,6 +121,8 @@ pub struct Settings {
     pub retention_days: u32,
     /// `CORS_ORIGINS`.
     pub cors_origins: Vec<String>,
+    /// The host of `APP_URL`, the gateway's own address.
+    pub host: Option<String>,
     /// `ALERT_WEBHOOK_URL`; none, and nobody is told.
     pub alert_webhook_url: Option<Secret<String>>,
 }
@@ -240,6 +242,7 @@ impl Settings {
             ip_hash_pepper: texts.secret("IP_HASH_PEPPER"),
             retention_days: retention_days(&texts)?,
             cors_origins: cors_origins(&texts)?,
+            host: alerts::host(&texts)?,
             alert_webhook_url: alerts::read(&texts)?,
         })
     }
@@ -351,6 +354,8 @@ mod tests {
             ("CORS_ORIGINS", "https://a.example, https://b.example/path"),
             ("ALERT_WEBHOOK_URL", "http://hooks.example/nonsense"),
             ("ALERT_WEBHOOK_URL", "hooks.example/nonsense"),
+            ("APP_URL", "host.nonsense"),
+            ("APP_URL", "ftp://host.nonsense"),
         ] {
             let error = parse(&[(name, text)]).unwrap_err();
             assert_eq!(error.name, name);

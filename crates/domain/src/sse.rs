@@ -3,14 +3,12 @@
 //! The pieces that come out are the bytes that went in, each exactly once and in order, whatever
 //! the chunks were. Lines end in LF, CR or CR LF, also where a chunk ends between the last two.
 //! An event waits here until the blank line that ends it, unless it grows past
-//! [`MAX_EVENT_BYTES`]: then it passes in parts that nobody reads.
-
-use std::borrow::Cow;
+//! [`MAX_EVENT_BYTES`]: then it passes in parts.
 
 use memchr::memchr2;
 
-/// The largest event that is held and read, in bytes.
-pub const MAX_EVENT_BYTES: usize = 8 * 1024 * 1024;
+/// The largest event that is held, in bytes.
+pub const MAX_EVENT_BYTES: usize = 256 * 1024;
 
 /// A buffer that grew past this for one large event is given back after it, in bytes.
 const MAX_IDLE_BUFFER: usize = 64 * 1024;
@@ -37,8 +35,11 @@ pub enum PieceKind {
     ByteOrderMark,
     /// The LF of a CR LF whose CR was the end of the piece before and of its chunk.
     LateLineFeed,
-    /// An event larger than [`MAX_EVENT_BYTES`], or a part of it.
-    Oversized,
+    /// A part of an event that is larger than [`MAX_EVENT_BYTES`].
+    Oversized {
+        /// The event ends with it.
+        is_last: bool,
+    },
 }
 
 /// The state between two chunks of one stream.
@@ -75,6 +76,9 @@ impl Splitter {
     ///
     /// `None` means that all of `input` has been taken and more is needed.
     pub fn next_piece<'a, 'b: 'a>(&'a mut self, input: &mut &'b [u8]) -> Option<Piece<'a>> {
+        // Nobody looks at it any more.
+        self.lent.clear();
+        self.lent.shrink_to(MAX_IDLE_BUFFER);
         let bytes = *input;
         let mut at = 0;
         if self.after_carriage_return
@@ -117,6 +121,12 @@ impl Splitter {
     #[must_use]
     pub fn is_holding(&self) -> bool {
         !self.held.is_empty()
+    }
+
+    /// How many bytes wait here.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.held.len().max(self.lent.len())
     }
 
     /// Whether what has left so far ends inside an event: only ever in an oversized one.
@@ -176,7 +186,7 @@ impl Splitter {
         let too_large = self.oversized || self.held.len() + length > MAX_EVENT_BYTES;
         self.oversized = false;
         self.in_event = false;
-        let kind = if too_large { PieceKind::Oversized } else { kind };
+        let kind = if too_large { PieceKind::Oversized { is_last: true } } else { kind };
         Piece { kind, raw: self.with_held(raw) }
     }
 
@@ -185,8 +195,8 @@ impl Splitter {
         let raw = std::mem::take(input);
         self.oversized |= self.held.len() + raw.len() > MAX_EVENT_BYTES;
         if self.oversized {
-            return (!raw.is_empty())
-                .then(|| Piece { kind: PieceKind::Oversized, raw: self.with_held(raw) });
+            let kind = PieceKind::Oversized { is_last: false };
+            return (!raw.is_empty()).then(|| Piece { kind, raw: self.with_held(raw) });
         }
         self.held.extend_from_slice(raw);
         None
@@ -209,54 +219,6 @@ fn line_that_begins_with(byte: u8) -> Line {
         b'\n' | b'\r' => Line::Empty,
         b':' => Line::Comment,
         _ => Line::Field,
-    }
-}
-
-/// The fields of one event that mean something here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Event<'a> {
-    /// The value of the last `event` line.
-    pub name: Option<Cow<'a, str>>,
-    /// The values of all `data` lines, joined by LF. Without one, a client sees no event at all.
-    pub data: Option<Cow<'a, str>>,
-}
-
-impl<'a> Event<'a> {
-    /// Reads a whole event; bytes that are no UTF-8 are replaced, as a client does.
-    #[must_use]
-    pub fn read(raw: &'a [u8]) -> Self {
-        let mut name = None;
-        let mut data: Option<Cow<'a, [u8]>> = None;
-        // Splitting a CR LF twice makes an empty line more, and empty lines say nothing here.
-        for line in raw.split(|byte| matches!(byte, b'\n' | b'\r')) {
-            match field(line) {
-                (b"event", value) => name = Some(value),
-                (b"data", value) => match &mut data {
-                    None => data = Some(Cow::Borrowed(value)),
-                    Some(data) => {
-                        data.to_mut().push(b'\n');
-                        data.to_mut().extend_from_slice(value);
-                    }
-                },
-                _ => {}
-            }
-        }
-        Self { name: name.map(String::from_utf8_lossy), data: data.map(decode) }
-    }
-}
-
-/// The name and the value of a line, less the one space that may follow the colon.
-fn field(line: &[u8]) -> (&[u8], &[u8]) {
-    let Some(colon) = line.iter().position(|byte| *byte == b':') else { return (line, b"") };
-    let (name, value) = line.split_at(colon);
-    let value = value.get(1..).unwrap_or_default();
-    (name, value.strip_prefix(b" ").unwrap_or(value))
-}
-
-fn decode(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {
-    match bytes {
-        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
-        Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
     }
 }
 

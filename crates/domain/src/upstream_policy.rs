@@ -1,5 +1,7 @@
 //! What goes to the upstream and what comes back: the lists, and nothing that isn't on them.
 
+use chrono::DateTime;
+
 use crate::meter::Format;
 
 /// The request headers that are forwarded as they came.
@@ -18,6 +20,23 @@ pub fn forwards_request_header(name: &str) -> bool {
         || name.starts_with("x-stainless-")
 }
 
+/// Whether a header of the upstream's answer has a value that a client can act on. What tells it to come
+/// again must be one number within a day, or a date; a client that can't read it may come at once.
+#[must_use]
+pub fn is_sensible(name: &str, value: &str) -> bool {
+    let within = |most: f64| {
+        let is_plain = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        is_plain && value.parse::<f64>().is_ok_and(|number| number <= most)
+    };
+    let is_date = || value.ends_with(" GMT") && DateTime::parse_from_rfc2822(value).is_ok();
+    match name {
+        "retry-after" => within(86_400.0) || is_date(),
+        "retry-after-ms" => within(86_400_000.0),
+        "x-should-retry" => matches!(value, "true" | "false"),
+        _ => true,
+    }
+}
+
 /// The name under which a header of the upstream's answer reaches the client, if it does.
 #[must_use]
 pub fn response_header_name(name: &str) -> Option<String> {
@@ -26,10 +45,12 @@ pub fn response_header_name(name: &str) -> Option<String> {
         "content-type"
             | "content-disposition"
             | "cache-control"
+            | "request-id"
             | "retry-after"
             | "retry-after-ms"
             | "x-should-retry"
-    ) || name.starts_with("openai-");
+    ) || name.starts_with("openai-")
+        || name.starts_with("anthropic-ratelimit-");
     let renamed = name.starts_with("x-ratelimit-") || name == "x-request-id";
     if passes {
         Some(name.to_owned())
@@ -40,13 +61,15 @@ pub fn response_header_name(name: &str) -> Option<String> {
     }
 }
 
-/// The kind of a body, by its `content-type`.
+/// The kind of a body, by its `content-type`. A body without one is taken for JSON, as clients do.
 #[must_use]
 pub fn format(content_type: Option<&str>) -> Format {
     let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
     match essence.trim().to_ascii_lowercase().as_str() {
-        "application/json" => Format::Json,
+        "" | "application/json" | "text/json" => Format::Json,
         "text/event-stream" => Format::EventStream,
+        "text/html" | "application/xhtml+xml" => Format::Page,
+        other if other.ends_with("+json") => Format::Json,
         _ => Format::Opaque,
     }
 }
@@ -191,10 +214,17 @@ mod tests {
         let name = |name| response_header_name(name);
         assert_eq!(name("x-ratelimit-limit-tokens").unwrap(), "x-upstream-ratelimit-limit-tokens");
         assert_eq!(name("x-request-id").unwrap(), "x-upstream-request-id");
-        assert_eq!(name("openai-version").unwrap(), "openai-version");
-        for dropped in
-            ["set-cookie", "location", "server", "access-control-allow-origin", "ratelimit"]
-        {
+        for same in ["openai-version", "request-id", "anthropic-ratelimit-requests-reset"] {
+            assert_eq!(name(same).unwrap(), same);
+        }
+        for dropped in [
+            "set-cookie",
+            "location",
+            "server",
+            "access-control-allow-origin",
+            "ratelimit",
+            "anthropic-organization-id",
+        ] {
             assert_eq!(name(dropped), None, "{dropped}");
         }
     }
@@ -210,8 +240,40 @@ mod tests {
     fn a_body_is_known_by_its_content_type() {
         assert_eq!(format(Some("application/json; charset=utf-8")), Format::Json);
         assert_eq!(format(Some("Text/Event-Stream")), Format::EventStream);
+        assert_eq!(format(Some("application/problem+json")), Format::Json);
+        assert_eq!(format(Some("text/html; charset=utf-8")), Format::Page);
         assert_eq!(format(Some("audio/mpeg")), Format::Opaque);
-        assert_eq!(format(None), Format::Opaque);
+        assert_eq!(format(None), Format::Json);
+    }
+
+    #[test]
+    fn only_a_hint_that_can_be_read_goes_on() {
+        for good in ["0", "7", "1.5", "86400", "Sun, 06 Nov 1994 08:49:37 GMT"] {
+            assert!(is_sensible("retry-after", good), "{good}");
+        }
+        for bad in [
+            "",
+            "soon",
+            "1, 2",
+            "-1",
+            "+1",
+            "1e3",
+            "inf",
+            "NaN",
+            "0x10",
+            "1.2.3",
+            ".",
+            "86401",
+            "99999999999",
+            "Sun, 06 Nov 1994",
+            "tomorrow GMT",
+        ] {
+            assert!(!is_sensible("retry-after", bad), "{bad}");
+        }
+        assert!(is_sensible("retry-after-ms", "86400000"));
+        assert!(!is_sensible("retry-after-ms", "86400001"));
+        assert!(!is_sensible("x-should-retry", "maybe"));
+        assert!(is_sensible("content-type", "soon"));
     }
 
     #[test]

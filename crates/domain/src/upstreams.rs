@@ -8,6 +8,9 @@ use crate::tier::Tier;
 /// The name of the upstream that `OPENCLAW_URL` is.
 pub const DEFAULT: &str = "default";
 
+/// How long an answer may be silent, in milliseconds, where nobody has said: longer than any model thinks.
+pub const STREAM_IDLE_MS: u32 = 300_000;
+
 /// A server that requests can be sent to.
 #[derive(Clone, Debug)]
 pub struct Upstream {
@@ -21,6 +24,8 @@ pub struct Upstream {
     pub access: Option<AccessCredential>,
     /// How many inferences it runs at once; `None` where nobody queues.
     pub slots: Option<u32>,
+    /// After so many milliseconds without a byte, an answer that has begun is ended.
+    pub stream_idle_ms: u32,
     /// Whose it is: who has one of these tiers, and no upstream of their own.
     pub tiers: Vec<Tier>,
 }
@@ -66,6 +71,7 @@ mod tests {
             token: None,
             access: None,
             slots: None,
+            stream_idle_ms: STREAM_IDLE_MS,
             tiers: tiers.to_vec(),
         }
     }

@@ -96,9 +96,7 @@ impl Alerts {
         let settings = self.settings()?;
         self.turn(|rules, now| match &notice {
             Notice::Minute => rules.minute(&names(&settings)),
-            Notice::Failed(upstream, requests, gateway) => {
-                rules.failed(upstream, *requests, gateway, now);
-            }
+            Notice::Failed(upstream, requests) => rules.failed(upstream, *requests, now),
             Notice::Rows(user_id, wait) => rules.rows(user_id, *wait, now),
         })?;
         encode::<Notice>(&())

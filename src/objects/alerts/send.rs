@@ -24,7 +24,7 @@ impl Alerts {
         let Some(url) = &settings.alert_webhook_url else { return Ok(()) };
         let messages = self.turn(Rules::begin)?;
         for message in &messages {
-            match send(url.expose(), message).await {
+            match send(url.expose(), message, settings.host.as_deref()).await {
                 Ok(()) => {
                     let line = json!({ "subject": message.subject, "state": message.state });
                     log::event("alert", &line);
@@ -41,7 +41,7 @@ impl Alerts {
 }
 
 /// Sends one message. What is said of a failure has nothing of the URL in it, which is a secret.
-async fn send(url: &str, message: &Message) -> std::result::Result<(), String> {
+async fn send(url: &str, message: &Message, host: Option<&str>) -> std::result::Result<(), String> {
     let impossible = |_| "it can't be sent".to_owned();
     let controller = AbortController::new().map_err(impossible)?;
     let mut headers = HeaderList::default();
@@ -49,7 +49,7 @@ async fn send(url: &str, message: &Message) -> std::result::Result<(), String> {
     let init = RequestInit::new();
     init.set_method("POST");
     init.set_headers(&headers.to_object());
-    init.set_body(&message.body().into());
+    init.set_body(&message.body(host).into());
     init.set_redirect(RequestRedirect::Manual);
     init.set_signal(Some(&controller.signal()));
     let answer = std::pin::pin!(exchange::fetch(url, &init));

@@ -19,6 +19,7 @@ use domain::secret::Secret;
 use domain::session::codex::AccessToken;
 use domain::session::return_path::messages::{Draw, Drawn, Spent};
 use domain::settings::{AuthMode, ReturnSettings, Settings};
+use domain::upstreams::STREAM_IDLE_MS;
 use domain::{handle, upstream_policy};
 use futures::channel::oneshot;
 use futures::{FutureExt, select_biased};
@@ -212,6 +213,7 @@ fn plan(made: &Call<'_>, to: &ReturnSettings, path: &str) -> Plan {
         body: Body::Empty,
         upload: None,
         endpoint: Endpoint::of(&incoming.method, &format!("/v1{path}")),
+        stream_idle_ms: STREAM_IDLE_MS,
         strip_usage: false,
         model: None,
         agent: None,

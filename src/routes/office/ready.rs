@@ -1,13 +1,16 @@
-//! `GET /ready`: whether a request would get through. The answer is kept for 5 s.
+//! `GET /ready`: whether a request would get through. The answer is kept for 5 s, and however many ask
+//! meanwhile, one look is under way.
 //!
 //! All upstreams are asked at once, and the default one decides. Of the others it is said with how
 //! many not all is well, and the log says which: anybody may ask here, and names are the operator's.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use domain::clock::Millis;
 use futures::future::{join, join_all};
 use serde::Serialize;
+use worker::Delay;
 
 use crate::context::Context;
 use crate::incoming::Incoming;
@@ -31,33 +34,47 @@ struct Checks {
     upstream: String,
 }
 
+/// How long a look may take; one that takes longer has died with whoever began it.
+const LOOK: Millis = 15_000;
+/// How often somebody who waits for it looks again. In this runtime no request can wake another.
+const GLANCE: Duration = Duration::from_millis(25);
+
 thread_local! {
     static LAST: RefCell<Option<(Millis, Readiness)>> = const { RefCell::new(None) };
+    /// When the look began that is under way.
+    static LOOKING: Cell<Option<Millis>> = const { Cell::new(None) };
 }
 
 /// 200 where everything a request needs is there, else 503; the checks say what is wrong.
 pub async fn answer(incoming: &Incoming, context: &Context) -> Reply {
-    let now = clock::reading();
-    let last = LAST.with_borrow(Clone::clone).filter(|(until, _)| now < *until);
-    let readiness = match last {
-        Some((_, readiness)) => readiness,
-        None => check(context, now).await,
+    let readiness = loop {
+        let now = clock::reading();
+        let last = LAST.with_borrow(Clone::clone).filter(|(until, _)| now < *until);
+        if let Some((_, readiness)) = last {
+            break readiness;
+        }
+        if LOOKING.get().is_none_or(|since| now - since > LOOK) {
+            LOOKING.set(Some(now));
+            let looking = context.clone();
+            // Whoever began it may leave: the others wait for it.
+            context.wait_until(async move { look(&looking, now).await });
+        }
+        Delay::from(GLANCE).await;
     };
     let status = if readiness.status == "ready" { 200 } else { 503 };
     log::early(incoming, status, None);
     reply::json(status, &readiness)
 }
 
-async fn check(context: &Context, now: Millis) -> Readiness {
+async fn look(context: &Context, now: Millis) {
     let (d1, (upstream, is_refused)) =
         join(probe::database(context), check_upstreams(context)).await;
     let status = if d1.is_ok() && upstream.is_ok() { "ready" } else { "degraded" };
     let kept_for = if is_refused { KEPT_FOR_AFTER_A_REFUSAL } else { KEPT_FOR };
     let words = |result: Result<String, String>| result.unwrap_or_else(|problem| problem);
     let checks = Checks { d1: words(d1), upstream: words(upstream) };
-    let readiness = Readiness { status, checks };
-    LAST.set(Some((now + kept_for, readiness.clone())));
-    readiness
+    LAST.set(Some((now + kept_for, Readiness { status, checks })));
+    LOOKING.set(None);
 }
 
 /// What is said of upstreams, and whether one of them refused the gateway.

@@ -18,8 +18,6 @@ pub struct Message {
     pub bad_since: Millis,
     /// What is wrong with it, or was.
     pub problem: String,
-    /// The gateway's host, where it is known.
-    pub gateway: Option<String>,
 }
 
 /// The body: Slack and Teams read `text`, Discord reads `content`, a program the rest.
@@ -35,25 +33,24 @@ struct Body<'a> {
 }
 
 impl Message {
-    /// The body of the request that tells it.
+    /// The body of the request that tells it, of the gateway at this host, where that is known.
     #[must_use]
-    pub fn body(&self) -> String {
-        let text = self.text();
+    pub fn body(&self, gateway: Option<&str>) -> String {
+        let text = self.text(gateway.unwrap_or("organized-gateway"));
         let body = Body {
             text: &text,
             content: &text,
             subject: &self.subject,
             state: self.state,
             since: rfc3339(self.since),
-            gateway: self.gateway.as_deref(),
+            gateway,
             problem: Some(self.problem.as_str()).filter(|_| self.state == State::Bad),
         };
         // Texts always serialise.
         serde_json::to_string(&body).unwrap_or_default()
     }
 
-    fn text(&self) -> String {
-        let gateway = self.gateway.as_deref().unwrap_or("organized-gateway");
+    fn text(&self, gateway: &str) -> String {
         let (what, meanwhile) = match self.subject.as_str() {
             D1 => ("D1, the operator's database,".to_owned(), "Users' requests go on; rows wait."),
             OUTBOX => (
@@ -103,22 +100,21 @@ mod tests {
             since: 1_795_278_003_123,
             bad_since: 1_795_278_003_123,
             problem: "no answer from its url".to_owned(),
-            gateway: Some("gateway.example.com".to_owned()),
         };
         let sentence = "gateway.example.com: the upstream `studio` is in trouble since 16:20 UTC: \
                         no answer from its url. Requests that go there fail.";
         let expected = format!(
             r#"{{"text":"{sentence}","content":"{sentence}","subject":"upstream:studio","state":"bad","since":"2026-11-21T16:20:03.123Z","gateway":"gateway.example.com","problem":"no answer from its url"}}"#
         );
-        assert_eq!(bad.body(), expected);
+        assert_eq!(bad.body(Some("gateway.example.com")), expected);
         let (state, since) = (State::Well, bad.since + 7 * 60_000);
-        let well = Message { state, since, gateway: None, ..bad };
+        let well = Message { state, since, ..bad };
         let sentence = "organized-gateway: the upstream `studio` is well again since 16:27 UTC, \
                         after 7 minutes.";
         let expected = format!(
             r#"{{"text":"{sentence}","content":"{sentence}","subject":"upstream:studio","state":"well","since":"2026-11-21T16:27:03.123Z","gateway":null,"problem":null}}"#
         );
-        assert_eq!(well.body(), expected);
+        assert_eq!(well.body(None), expected);
     }
 
     #[test]

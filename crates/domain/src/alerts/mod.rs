@@ -55,8 +55,8 @@ const LONGEST_RETRY: Millis = 300_000;
 pub enum Notice {
     /// A minute has passed.
     Minute,
-    /// So many requests have failed at the upstream of this name; and the gateway's own host.
-    Failed(String, u32, String),
+    /// So many requests have failed at the upstream of this name.
+    Failed(String, u32),
     /// Whether the rows of this user don't reach D1.
     Rows(String, bool),
 }
@@ -87,8 +87,6 @@ pub struct Alerts {
     subjects: Vec<(String, Subject)>,
     /// Users whose rows don't reach D1, and since when; the longest first.
     stuck: Vec<(String, Millis)>,
-    /// The gateway's host, once it is known.
-    gateway: Option<String>,
     /// When each subject was looked at last.
     #[serde(skip)]
     looks: Vec<(String, Millis)>,
@@ -134,10 +132,7 @@ impl Alerts {
     }
 
     /// Requests have failed at an upstream.
-    pub fn failed(&mut self, upstream: &str, requests: u32, gateway: &str, now: Millis) {
-        if !gateway.is_empty() {
-            self.gateway = Some(gateway.to_owned());
-        }
+    pub fn failed(&mut self, upstream: &str, requests: u32, now: Millis) {
         let name = format!("{UPSTREAM}{upstream}");
         self.suspect(&name, requests, now);
         self.judge(&name, now);
@@ -260,7 +255,6 @@ impl Alerts {
                 since: subject.since,
                 bad_since: subject.bad_since,
                 problem: subject.problem.clone(),
-                gateway: self.gateway.clone(),
             });
         }
         messages

@@ -1,125 +1,114 @@
 //! What the events of one stream have said so far.
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-use super::usage::total_tokens;
-use crate::json_object::string_value;
-use crate::json_tap::JsonTap;
-use crate::sse;
-
-/// The data of the event that ends a stream.
-pub const DONE: &str = "[DONE]";
+use super::event::Event;
+use super::facts::{Complaint, Facts};
+use super::usage::Usage;
+use crate::endpoint::Protocol;
 
 /// Everything that is counted or remembered of a stream.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// The tokens of the last event that reported any.
-    pub reported: Option<u64>,
-    /// The characters of the answer's text.
-    pub characters: u64,
-    /// Text came, and no error before it.
+    /// What was reported as used.
+    pub usage: Option<Usage>,
+    /// There is output, and no error before it.
     pub output: bool,
-    /// An event said that the answer failed.
-    pub error: bool,
+    /// What an event said that said that the answer failed.
+    pub error: Option<Complaint>,
+    /// A client of the answer's protocol understands the event that said so.
+    pub is_told: bool,
+    /// Any event came, besides one that ends the stream.
+    pub any: bool,
     /// An event said that the answer is complete.
-    pub done: bool,
+    pub is_whole: bool,
+    /// An event said that nothing comes any more.
+    pub is_over: bool,
     /// The id of the response, from the first event that carries it.
     pub response_id: Option<String>,
     /// The number of the last numbered event.
     pub sequence_number: Option<u64>,
-}
-
-/// The members that matter, of all the kinds of event that the API has. Which of them an event
-/// has says what kind it is, so that an unknown endpoint is counted as well as it can be.
-#[derive(Deserialize)]
-struct Body<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<&'a RawValue>,
-    #[serde(borrow)]
-    choices: Option<&'a RawValue>,
-    #[serde(borrow)]
-    delta: Option<&'a RawValue>,
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow)]
-    response: Option<&'a RawValue>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
-    #[serde(borrow)]
-    sequence_number: Option<&'a RawValue>,
-}
-
-/// The response inside an event of the responses endpoint.
-#[derive(Deserialize)]
-struct Response<'a> {
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
+    /// The characters of the text that came piece by piece.
+    in_pieces: u64,
+    /// The most characters of an event that says again what came in pieces, or would have.
+    at_once: u64,
 }
 
 impl Seen {
     /// Reads one event; true if it is the usage chunk of a chat: no choices, and a usage.
-    pub fn read(&mut self, raw: &[u8]) -> bool {
-        let sse::Event { name, data: Some(data) } = sse::Event::read(raw) else { return false };
-        if data.trim() == DONE {
-            self.done = true;
+    pub fn read(&mut self, event: Event, protocol: Protocol) -> bool {
+        if event.is_done {
+            self.is_whole |= protocol != Protocol::Responses && protocol != Protocol::Messages;
+            self.is_over |= self.is_whole;
             return false;
         }
-        self.error |= name.as_deref() == Some("error");
-        let Some(body) = object::<Body<'_>>(&data) else { return false };
-        let kind = string(body.kind).or(name).unwrap_or_default();
-        self.count_text(&body, &kind);
-        let response = body.response.and_then(|response| object::<Response<'_>>(response.get()));
-        let usage = body.usage.or(response.as_ref().and_then(|response| response.usage));
-        self.reported = usage.and_then(|usage| total_tokens(usage.get())).or(self.reported);
-        self.note_response(response, body.sequence_number);
-        self.done |= matches!(
-            kind.as_ref(),
-            "response.completed" | "response.incomplete" | "response.failed"
-        );
-        let failed = body.error.is_some() || matches!(kind.as_ref(), "error" | "response.failed");
-        self.error |= failed;
-        !failed && body.usage.is_some() && body.choices.is_some_and(is_empty_array)
-    }
-
-    fn count_text(&mut self, body: &Body<'_>, kind: &str) {
-        let mut characters = 0;
-        if let Some(choices) = body.choices {
-            let mut tap = JsonTap::default();
-            tap.push(choices.get().as_bytes());
-            characters = tap.characters();
+        self.any = true;
+        let Some(facts) = event.facts else { return false };
+        self.count(&facts);
+        let is_usage_chunk = facts.has_empty_choices && facts.usage.is_some() && !facts.is_error();
+        if let Some(usage) = facts.usage {
+            self.usage.get_or_insert_default().update(usage);
         }
-        if kind.rsplit_once('.').is_some_and(|(_, last)| last == "delta") {
-            characters += string(body.delta).map_or(0, |delta| delta.chars().count() as u64);
+        if facts.is_error() {
+            self.is_told |= match protocol {
+                Protocol::Responses => facts.kind == "response.failed",
+                Protocol::Messages => facts.kind == "error",
+                Protocol::Chat | Protocol::Media | Protocol::Other => true,
+            };
+            self.error.get_or_insert(facts.complaint);
         }
-        self.characters += characters;
-        self.output |= characters > 0 && !self.error;
-    }
-
-    fn note_response(&mut self, response: Option<Response<'_>>, number: Option<&RawValue>) {
         if self.response_id.is_none() {
-            self.response_id =
-                response.and_then(|response| string(response.id)).map(Cow::into_owned);
+            self.response_id = facts.id;
         }
-        self.sequence_number =
-            number.and_then(|number| number.get().parse().ok()).or(self.sequence_number);
+        self.sequence_number = facts.sequence_number.or(self.sequence_number);
+        let (is_whole, is_over) = end(protocol, &facts.kind);
+        self.is_whole |= is_whole || (facts.is_finished && protocol == Protocol::Chat);
+        self.is_over |= is_over;
+        is_usage_chunk
+    }
+
+    /// The Unicode scalar values of the answer's text.
+    pub fn characters(&self) -> u64 {
+        self.in_pieces.max(self.at_once)
+    }
+
+    fn count(&mut self, facts: &Facts) {
+        if repeats(&facts.kind) {
+            self.at_once = self.at_once.max(facts.characters);
+        } else {
+            self.in_pieces += facts.characters;
+        }
+        self.output |= facts.says_something && !facts.is_error() && self.error.is_none();
     }
 }
 
-/// Reads a JSON object; an array, which would do as well to serde, is not one.
-fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
-    json.trim_start().starts_with('{').then(|| serde_json::from_str(json).ok())?
+/// Whether an event of this type says that its answer is complete, and that nothing comes any more.
+fn end(protocol: Protocol, kind: &str) -> (bool, bool) {
+    match protocol {
+        Protocol::Chat | Protocol::Other => (false, false),
+        Protocol::Responses => {
+            let is_end =
+                matches!(kind, "response.completed" | "response.incomplete" | "response.failed");
+            (is_end, is_end)
+        }
+        Protocol::Messages => (kind == "message_stop", kind == "message_stop"),
+        // There is one for each image.
+        Protocol::Media => (kind.ends_with(".completed") || kind.ends_with(".done"), false),
+    }
 }
 
-fn string(json: Option<&RawValue>) -> Option<Cow<'_, str>> {
-    string_value(json?.get())
-}
-
-fn is_empty_array(json: &RawValue) -> bool {
-    let inner = json.get().strip_prefix('[').and_then(|json| json.strip_suffix(']'));
-    inner.is_some_and(|inner| inner.trim().is_empty())
+/// Whether an event of this type carries the whole of something: what other events bring in pieces.
+fn repeats(kind: &str) -> bool {
+    let last = kind.rsplit(['.', '_']).next().unwrap_or_default();
+    matches!(
+        last,
+        "added"
+            | "completed"
+            | "created"
+            | "done"
+            | "failed"
+            | "incomplete"
+            | "progress"
+            | "queued"
+            | "start"
+            | "stop"
+    )
 }

@@ -1,5 +1,6 @@
 use super::*;
 
+mod ends;
 mod properties;
 
 const ERROR_AND_DONE: &str = concat!(
@@ -9,8 +10,34 @@ const ERROR_AND_DONE: &str = concat!(
     "\n\ndata: [DONE]\n\n"
 );
 
+/// A meter of an answer to this endpoint.
+fn metered(format: Format, method: &str, path: &str, strip_usage: bool) -> Meter {
+    let endpoint = Endpoint::of(method, path);
+    Meter::new(Answer { format, endpoint, strip_usage, request_id: "req_1".to_owned() })
+}
+
 fn meter(format: Format, protocol: Protocol, strip_usage: bool) -> Meter {
-    Meter::new(Answer { format, protocol, strip_usage })
+    metered(format, "POST", path_of(protocol), strip_usage)
+}
+
+fn path_of(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Chat => "/v1/chat/completions",
+        Protocol::Responses => "/v1/responses",
+        Protocol::Messages => "/v1/messages",
+        Protocol::Media => "/v1/images/generations",
+        Protocol::Other => "/v1/rerank",
+    }
+}
+
+/// What was sent for the end, as text.
+fn ended(meter: &mut Meter) -> (String, Option<Cause>) {
+    let (rest, cause) = meter.finish();
+    (String::from_utf8(rest).unwrap(), cause)
+}
+
+fn broken(meter: &mut Meter) -> String {
+    String::from_utf8(meter.break_off(Cause::BrokeOff).0).unwrap()
 }
 
 fn chat() -> Meter {
@@ -65,14 +92,8 @@ fn the_usage_chunk_is_taken_out_and_nothing_else() {
         let whole = stream(chunk);
         let (one, other) = whole.as_bytes().split_at(cut);
         assert_eq!(sent(&mut meter, [one, other]), stream("").as_bytes());
-        assert_eq!(meter.finish(), b"");
-        let expected = Tally {
-            tokens: 3,
-            source: TokensSource::Reported,
-            output_seen: false,
-            error_event: false,
-            done_seen: true,
-        };
+        assert_eq!(meter.finish(), (Vec::new(), None));
+        let expected = Tally { tokens: 3, source: TokensSource::Reported, output_seen: false };
         assert_eq!(meter.tally(), expected);
     }
     for kept in [
@@ -93,27 +114,60 @@ fn a_usage_chunk_without_its_blank_line_is_still_read_and_taken_out() {
     let rest = b"data: {\"choices\":[],\"usage\":{\"total_tokens\":3}}";
     for (strip, left) in [(true, b"".as_slice()), (false, rest)] {
         let mut meter = meter(Format::EventStream, Protocol::Chat, strip);
+        meter.push(b"data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n");
         assert_eq!(meter.push(rest), Output::Replaced(Vec::new()));
         assert_eq!(meter.tally().source, TokensSource::None);
-        assert_eq!(meter.finish(), left);
+        assert_eq!(meter.finish(), (left.to_vec(), None));
         assert_eq!((meter.tally().tokens, meter.tally().source), (3, TokensSource::Reported));
     }
 }
 
 #[test]
-fn chat_text_is_content_refusals_and_tool_arguments() {
+fn output_is_any_delta_that_says_something() {
     let delta =
         |delta: &str| count(chat(), &format!("data: {{\"choices\":[{{\"delta\":{delta}}}]}}\n\n"));
-    assert_eq!(delta(r#"{"content":"héllo 😀!"}"#), (2, TokensSource::Estimated));
-    assert_eq!(delta(r#"{"refusal":"12345"}"#), (2, TokensSource::Estimated));
-    let call = r#"{"tool_calls":[{"index":0,"function":{"name":"f","arguments":"{\"a\":1}"}}]}"#;
-    assert_eq!(delta(call), (2, TokensSource::Estimated));
-    assert_eq!(delta(r#"{"role":"assistant","content":""}"#), (0, TokensSource::None));
-    assert_eq!(delta(r#"{"content":null}"#), (0, TokensSource::None));
-    assert_eq!(delta(r#"{"content":7}"#), (0, TokensSource::None));
-    let old = "data: {\"choices\":[{\"text\":\"12345\"}]}\n\n";
-    let other = meter(Format::EventStream, Protocol::Other, false);
-    assert_eq!(count(other, old), (2, TokensSource::Estimated));
+    for two_tokens in [
+        r#"{"content":"héllo 😀!"}"#,
+        r#"{"refusal":"12345"}"#,
+        r#"{"reasoning_content":"12345"}"#,
+        r#"{"reasoning":"12345","role":"assistant"}"#,
+        r#"{"thinking_blocks":[{"type":"thinking","thinking":"12345"}]}"#,
+        r#"{"content":[{"type":"text","text":"12345"}]}"#,
+        r#"{"anything":["123","45"]}"#,
+        r#"{"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]}"#,
+        r#"{"audio":{"id":"audio_1","transcript":"12345","data":"1"}}"#,
+    ] {
+        assert_eq!(delta(two_tokens), (2, TokensSource::Estimated), "{two_tokens}");
+    }
+    for nothing in [
+        r#"{"role":"assistant","content":""}"#,
+        r#"{"content":null}"#,
+        r#"{"content":7}"#,
+        r#"{"tool_calls":[]}"#,
+        r#"{"role":"assistant","finish_reason":"stop","native_finish_reason":"stop"}"#,
+    ] {
+        assert_eq!(delta(nothing), (0, TokensSource::None), "{nothing}");
+    }
+    let old = "data: {\"choices\":[{\"text\":\"12345\",\"logprobs\":{\"tokens\":[\"x\"]}}]}\n\n";
+    assert_eq!(count(chat(), old), (2, TokensSource::Estimated));
+    let beside = "data: {\"id\":\"c\",\"provider\":\"x\",\"system_fingerprint\":\"f\",\"warning\":\"w\"}\n\n";
+    assert_eq!(count(chat(), beside), (0, TokensSource::None));
+}
+
+#[test]
+fn bytes_are_output_and_no_text() {
+    for (protocol, event) in [
+        (Protocol::Media, r#"{"type":"image_generation.partial_image","b64_json":"aGVsbG8="}"#),
+        (Protocol::Media, r#"{"type":"speech.audio.delta","audio":"aGVsbG8="}"#),
+        (
+            Protocol::Messages,
+            r#"{"type":"content_block_delta","delta":{"type":"signature_delta","signature":"eHl6"}}"#,
+        ),
+    ] {
+        let tally =
+            tally_of(meter(Format::EventStream, protocol, false), &format!("data: {event}\n\n"));
+        assert_eq!((tally.tokens, tally.output_seen), (0, true), "{event}");
+    }
 }
 
 const RESPONSES: &str = concat!(
@@ -134,17 +188,13 @@ fn a_response_is_counted_by_its_deltas_until_it_reports() {
             "{RESPONSES}event: response.{last}\ndata: {{\"type\":\"response.{last}\",\
              \"response\":{{\"id\":\"resp_1\",\"usage\":{{\"total_tokens\":9}}}}}}\n\n"
         );
-        let expected = Tally {
-            tokens: 9,
-            source: TokensSource::Reported,
-            output_seen: true,
-            error_event: last == "failed",
-            done_seen: true,
-        };
+        let expected = Tally { tokens: 9, source: TokensSource::Reported, output_seen: true };
         assert_eq!(tally_of(responses(), &stream), expected);
         let mut meter = responses();
         meter.push(stream.as_bytes());
-        assert_eq!(meter.interrupted(), b"");
+        let lacks = (last == "failed").then_some(Cause::Failed);
+        assert_eq!((meter.is_over(), meter.lack()), (true, lacks));
+        assert_eq!(meter.break_off(Cause::BrokeOff), (Vec::new(), lacks));
     }
 }
 
@@ -184,68 +234,35 @@ fn a_broken_response_fails_in_its_own_manner() {
         )
     };
     let mut meter = responses();
-    assert_eq!(String::from_utf8(meter.interrupted()).unwrap(), failed("", "null"));
+    assert_eq!(broken(&mut meter), failed("", "null"));
     let mut meter = responses();
     meter.push(RESPONSES.as_bytes());
     meter.push(b"event: x\ndata: {\"type\":\"without a number\"}\n\n");
     meter.push(b"event: response.output_text.delta\ndata: {\"type\":");
     let expected = failed("\"sequence_number\":3,", "\"resp_1\"");
-    assert_eq!(String::from_utf8(meter.interrupted()).unwrap(), expected);
-    assert_eq!(meter.finish(), b"");
-}
-
-#[test]
-fn a_break_after_the_end_is_no_break() {
-    let mut meter = chat();
-    meter.push(b"data: [DONE]\n\nda");
-    assert!(meter.tally().done_seen);
-    assert_eq!(meter.interrupted(), b"");
-    for format in [Format::Json, Format::Opaque] {
-        let mut meter = self::meter(format, Protocol::Chat, false);
-        meter.push(b"{");
-        assert_eq!(meter.interrupted(), b"");
-    }
-}
-
-#[test]
-fn an_error_event_is_noticed_and_whether_text_came_before_it() {
-    let text = "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n";
-    for error in [
-        "data: {\"error\":{\"message\":\"x\",\"type\":\"server_error\"}}\n\n",
-        "data: {\"error\":\"x\"}\n\n",
-        "event: error\ndata: {\"message\":\"x\"}\n\n",
-        "event: error\ndata: x\n\n",
-        "data: {\"type\":\"error\",\"message\":\"x\"}\n\n",
-        "event: response.failed\ndata: {\"response\":{}}\n\n",
-    ] {
-        for (stream, output) in [
-            (format!("{text}{error}"), true),
-            (format!("{error}{text}"), false),
-            (error.to_owned(), false),
-        ] {
-            let tally = tally_of(chat(), &stream);
-            assert!(tally.error_event, "{stream}");
-            assert_eq!(tally.output_seen, output, "{stream}");
-        }
-    }
-    for none in [r#"{"choices":[],"error":null}"#, r#"["error",7,7,7,7,7,7]"#] {
-        assert!(!tally_of(chat(), &format!("data: {none}\n\n")).error_event, "{none}");
-    }
+    assert_eq!(broken(&mut meter), expected);
 }
 
 #[test]
 fn a_ping_has_its_place_between_events_only() {
     let mut meter = chat();
-    assert_eq!(meter.ping(), Some(b": ping\n\n".as_slice()));
+    assert_eq!(meter.ping(), Some(b": ping\n".as_slice()));
     meter.push(b"data: {\"cho");
     assert_eq!(meter.ping(), Some(PING), "the half event has not been sent");
     let large = vec![b'x'; crate::sse::MAX_EVENT_BYTES + 1];
     let out = sent(&mut meter, [large.as_slice()]);
     assert_eq!(out.len(), large.len() + 11);
     assert_eq!(meter.ping(), None);
-    let broken = String::from_utf8(meter.interrupted()).unwrap();
-    assert_eq!(broken, format!("\n\n{ERROR_AND_DONE}"));
+    assert_eq!(broken(&mut meter), format!("\n\n{ERROR_AND_DONE}"));
     assert_eq!(self::meter(Format::Json, Protocol::Other, false).ping(), None);
+}
+
+#[test]
+fn the_other_half_of_a_line_end_behind_a_ping_would_end_an_event() {
+    let mut meter = chat();
+    assert_eq!(meter.push(b"id: 7\rdata: 1\r\r"), Output::Unchanged);
+    assert_eq!(meter.ping(), Some(PING));
+    assert_eq!(meter.push(b"\ndata: 2\r\r"), Output::Replaced(b"data: 2\r\r".to_vec()));
 }
 
 #[test]
@@ -280,6 +297,14 @@ fn usage_is_the_total_or_the_sum_of_its_parts() {
         (r#"{"input_tokens":2}"#, 2),
         (r#"{"total_tokens":null,"output_tokens":4}"#, 4),
         (r#"{"total_tokens":-7,"input_tokens":-1,"output_tokens":4}"#, 4),
+        (r#"{"total_tokens":0,"prompt_tokens":3,"completion_tokens":4}"#, 7),
+        (r#"{"total_tokens":0,"prompt_tokens":0,"completion_tokens":0,"input_tokens":3}"#, 3),
+        (
+            r#"{"input_tokens":2,"cache_creation_input_tokens":10,"cache_read_input_tokens":20,"output_tokens":4}"#,
+            36,
+        ),
+        (r#"{"prompt_tokens":30,"completion_tokens":4,"cache_read_input_tokens":20}"#, 34),
+        (r#"{"prompt_tokens":3,"prompt_tokens_details":{"cached_tokens":2,"total_tokens":9}}"#, 3),
         (r#"{"total_tokens":1000000000000}"#, 1_000_000_000_000),
     ] {
         assert_eq!(json(usage), (tokens, TokensSource::Reported), "{usage}");
@@ -307,7 +332,43 @@ fn usage_is_the_total_or_the_sum_of_its_parts() {
 }
 
 #[test]
+fn the_numbers_of_a_message_come_in_two_events() {
+    let stream = concat!(
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"content\":[],",
+        "\"usage\":{\"input_tokens\":600,\"cache_read_input_tokens\":300,\"output_tokens\":1}}}\n\n",
+        "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},",
+        "\"usage\":{\"input_tokens\":0,\"output_tokens\":12}}\n\n",
+    );
+    let messages = meter(Format::EventStream, Protocol::Messages, false);
+    assert_eq!(count(messages, stream), (912, TokensSource::Reported));
+}
+
+#[test]
+fn usage_is_read_in_passing_however_large_its_event_is() {
+    let text = "x".repeat(9 << 20);
+    let event = format!(
+        "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}],\"usage\":{{\"total_tokens\":7}}}}\n\n"
+    );
+    for size in [event.len(), 65_536, 1_000] {
+        let mut meter = chat();
+        let mut most = 0;
+        for chunk in event.as_bytes().chunks(size) {
+            meter.push(chunk);
+            let Reader::EventStream(events) = &meter.reader else { unreachable!() };
+            most = most.max(events.splitter.held());
+        }
+        assert_eq!((meter.tally().tokens, meter.tally().source), (7, TokensSource::Reported));
+        assert!(most <= crate::sse::MAX_EVENT_BYTES, "{most} bytes were held");
+    }
+}
+
+#[test]
 fn the_last_usage_that_can_be_believed_holds() {
+    let zeros = concat!(
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7}}\n\n",
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0,\"total_tokens\":0}}\n\n",
+    );
+    assert_eq!(count(chat(), zeros), (7, TokensSource::Reported));
     let stream = concat!(
         "data: {\"choices\":[],\"usage\":{\"total_tokens\":3}}\n\n",
         "data: {\"choices\":[],\"usage\":{\"total_tokens\":5}}\n\n",
@@ -326,7 +387,7 @@ fn a_json_body_is_tallied_at_any_moment() {
     assert_eq!((meter.tally().tokens, meter.tally().source), (2, TokensSource::Estimated));
     assert_eq!(meter.push(&body[60..]), Output::Unchanged);
     assert_eq!((meter.tally().tokens, meter.tally().source), (12, TokensSource::Reported));
-    assert_eq!(meter.finish(), b"");
+    assert_eq!(meter.finish(), (Vec::new(), None));
 }
 
 #[test]
@@ -344,7 +405,7 @@ fn hostile_numbers_and_depth_neither_panic_nor_overflow() {
         let mut meter = responses();
         meter.push(format!("data: {data}\n\n").as_bytes());
         assert_eq!(meter.tally().source, TokensSource::None);
-        assert!(!meter.interrupted().is_empty());
+        assert!(!broken(&mut meter).is_empty());
     }
 }
 

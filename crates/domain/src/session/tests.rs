@@ -35,6 +35,7 @@ pub(super) const fn node(name: &'static str, tiers: Vec<Tier>) -> Upstream {
         token: None,
         access: None,
         slots: None,
+        stream_idle_ms: crate::upstreams::STREAM_IDLE_MS,
         tiers,
     }
 }

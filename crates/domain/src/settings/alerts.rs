@@ -1,4 +1,4 @@
-//! The setting that says who is told of trouble.
+//! The settings that say who is told of trouble, and what this gateway is called then.
 
 use url::Url;
 
@@ -25,9 +25,32 @@ pub(super) fn read<F: Fn(&str) -> Option<String>>(
     Ok(Some(Secret::new(url.into())))
 }
 
+/// The gateway's own host. A request's `Host` says what its sender wants.
+pub(super) fn host<F: Fn(&str) -> Option<String>>(
+    texts: &Texts<F>,
+) -> Result<Option<String>, SettingError> {
+    let Some(text) = texts.text("APP_URL") else { return Ok(None) };
+    let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let url =
+        url.ok_or_else(|| wrong("APP_URL", "must be a URL such as https://gateway.example.com"))?;
+    let origin = url.origin().ascii_serialization();
+    Ok(origin.split_once("://").map(|(_, host)| host.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::parse;
+
+    #[test]
+    fn a_gateway_is_called_by_the_host_of_its_own_address() {
+        for (url, host) in [
+            ("https://Gateway.example.com/", "gateway.example.com"),
+            ("http://127.0.0.1:8787", "127.0.0.1:8787"),
+        ] {
+            assert_eq!(parse(&[("APP_URL", url)]).unwrap().host.as_deref(), Some(host));
+        }
+        assert_eq!(parse(&[]).unwrap().host, None);
+    }
 
     #[test]
     fn a_receiver_is_reached_safely_or_is_here() {

@@ -7,7 +7,7 @@ use crate::identifiers::parse_label;
 use crate::json_object::{JsonObject, string_value};
 use crate::secret::Secret;
 use crate::tier::Tier;
-use crate::upstreams::{AccessCredential, DEFAULT, Upstream};
+use crate::upstreams::{AccessCredential, DEFAULT, STREAM_IDLE_MS, Upstream};
 
 const NAME: &str = "UPSTREAMS";
 
@@ -18,12 +18,14 @@ pub(super) fn read<F: Fn(&str) -> Option<String>>(
     token: Option<&Secret<String>>,
 ) -> Result<Vec<Upstream>, SettingError> {
     let slots = Some(texts.positive("UPSTREAM_SLOTS", 0)?).filter(|slots| *slots > 0);
+    let stream_idle_ms = texts.positive("STREAM_IDLE_MS", STREAM_IDLE_MS)?;
     let access = access_credential(texts)?;
     let mut upstreams = Vec::new();
     if let Some(url) = texts.text("OPENCLAW_URL") {
         let url = base_url(&url).map_err(|problem| wrong("OPENCLAW_URL", problem))?;
         let (name, token) = (DEFAULT.into(), token.cloned());
-        upstreams.push(Upstream { name, url, token, access, slots, tiers: Vec::new() });
+        let tiers = Vec::new();
+        upstreams.push(Upstream { name, url, token, access, slots, stream_idle_ms, tiers });
     }
     let Some(text) = texts.text(NAME) else { return Ok(upstreams) };
     let nodes = JsonObject::parse(text.as_bytes()).map_err(|_| {
@@ -36,7 +38,7 @@ pub(super) fn read<F: Fn(&str) -> Option<String>>(
                            underscores; `default` is the one of OPENCLAW_URL";
             return Err(wrong(NAME, problem));
         }
-        let upstream = node_of(name, node, slots)
+        let upstream = node_of(name, node, (slots, stream_idle_ms))
             .and_then(|upstream| match (token, &upstream.token) {
                 (Some(_), None) => Err("needs a `token`, for UPSTREAM_AUTH=token sends it"),
                 (None, Some(_)) => Err("has a `token`, and UPSTREAM_AUTH=passthrough sends none"),
@@ -48,8 +50,13 @@ pub(super) fn read<F: Fn(&str) -> Option<String>>(
     Ok(upstreams)
 }
 
-/// A node of `UPSTREAMS`, or what is wrong with it.
-fn node_of(name: &str, json: &str, slots: Option<u32>) -> Result<Upstream, &'static str> {
+/// A node of `UPSTREAMS`, or what is wrong with it; what it doesn't say of its slots and its patience holds
+/// for all.
+fn node_of(
+    name: &str,
+    json: &str,
+    (slots, stream_idle_ms): (Option<u32>, u32),
+) -> Result<Upstream, &'static str> {
     let mut node = JsonObject::parse(json.as_bytes())
         .map_err(|_| "must be a JSON object without two members of one name")?;
     let mut text = |member: &str| match node.remove(member) {
@@ -73,22 +80,28 @@ fn node_of(name: &str, json: &str, slots: Option<u32>) -> Result<Upstream, &'sta
     };
     let slots = match node.remove("slots") {
         None => slots,
-        Some(json) => Some(
-            json.parse()
-                .ok()
-                .filter(|slots| *slots > 0)
-                .ok_or("must have a positive whole number as its `slots`")?,
-        ),
+        Some(json) => {
+            Some(positive(&json).ok_or("must have a positive whole number as its `slots`")?)
+        }
+    };
+    let stream_idle_ms = match node.remove("stream_idle_ms") {
+        None => stream_idle_ms,
+        Some(json) => {
+            positive(&json).ok_or("must have a positive whole number as its `stream_idle_ms`")?
+        }
     };
     let tiers = node.remove("tiers").map_or(Some(Vec::new()), |json| tiers(&json));
     let tiers = tiers.ok_or("must list tier1, tier2 and tier3 as its `tiers`, or some of them")?;
     if node.members().next().is_some() {
-        return Err(
-            "has a member that isn't one of url, token, slots, tiers, access_client_id and \
-                    access_client_secret",
-        );
+        return Err("has a member that isn't one of url, token, slots, stream_idle_ms, tiers, \
+                    access_client_id and access_client_secret");
     }
-    Ok(Upstream { name: name.to_owned().into(), url, token, access, slots, tiers })
+    let name = name.to_owned().into();
+    Ok(Upstream { name, url, token, access, slots, stream_idle_ms, tiers })
+}
+
+fn positive(json: &str) -> Option<u32> {
+    json.parse().ok().filter(|number| *number > 0)
 }
 
 fn tiers(json: &str) -> Option<Vec<Tier>> {
@@ -146,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_default_comes_first_and_the_others_as_they_are_written() {
-        let nodes = r#"{"studio":{"url":"http://10.0.0.2:1/x/","token":"of-studio","slots":2,
+        let nodes = r#"{"studio":{"url":"http://10.0.0.2:1/x/","token":"of-studio","slots":2,"stream_idle_ms":60000,
             "tiers":["tier3","tier2"],"access_client_id":"id","access_client_secret":"secret"},
             "attic":{"token":"of-\u0061ttic","url":"https://attic.example"}}"#;
         let settings = with(nodes, &[&AGENT[..], &[("UPSTREAM_SLOTS", "8")]].concat()).unwrap();
@@ -159,6 +172,8 @@ mod tests {
             assert_eq!((&*upstream.name, upstream.url.expose().as_str()), (name, url));
             assert_eq!(upstream.token.as_ref().unwrap().expose(), token);
             assert_eq!(upstream.slots, Some(slots));
+            let idle_ms = if name == "studio" { 60_000 } else { STREAM_IDLE_MS };
+            assert_eq!(upstream.stream_idle_ms, idle_ms);
         }
         assert_eq!(studio.tiers, [Tier::Tier3, Tier::Tier2]);
         assert_eq!(studio.access.as_ref().unwrap().client_secret.expose(), "secret");
@@ -201,6 +216,7 @@ mod tests {
             (r#"{"studio":{"url":"https://h","slots":0}}"#, "slots"),
             (r#"{"studio":{"url":"https://h","slots":"4"}}"#, "slots"),
             (r#"{"studio":{"url":"https://h","slots":1.5}}"#, "slots"),
+            (r#"{"studio":{"url":"https://h","stream_idle_ms":0}}"#, "stream_idle_ms"),
             (r#"{"studio":{"url":"https://h","tiers":["nonsense-of-mine"]}}"#, "tiers"),
             (r#"{"studio":{"url":"https://h","tiers":"tier3"}}"#, "tiers"),
             (r#"{"studio":{"url":"https://h","access_client_id":"nonsense-of-mine"}}"#, "both"),

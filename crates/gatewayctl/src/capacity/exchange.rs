@@ -3,9 +3,10 @@
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
-use domain::endpoint::Protocol;
-use domain::meter::{self, Format, Meter};
+use domain::endpoint::Endpoint;
+use domain::meter::{self, Cause, Meter};
 use domain::secret::Secret;
+use domain::upstream_policy;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use ureq::Agent;
@@ -125,9 +126,11 @@ impl Running<'_> {
         if !(200..300).contains(&status) {
             return Err(Broken::refused(status, &mut answer));
         }
-        let format = format_of(answer.headers());
+        let format = upstream_policy::format(header(answer.headers(), "content-type"));
+        let endpoint = Endpoint::of("POST", "/v1/chat/completions");
+        let request_id = String::new();
         let mut meter =
-            Meter::new(meter::Answer { format, protocol: Protocol::Chat, strip_usage: false });
+            Meter::new(meter::Answer { format, endpoint, strip_usage: false, request_id });
         let mut body = answer.body_mut().with_config().limit(u64::MAX).reader();
         let mut buffer = vec![0; 16 * 1024];
         let broke = |said: String| Broken { status, code: "stream_broke".to_owned(), said };
@@ -142,16 +145,15 @@ impl Running<'_> {
                 break;
             }
         }
-        let tally = meter.tally();
-        self.exchange.tokens = tally.tokens;
-        if tally.error_event {
-            let said = "The answer's stream says that it failed.".to_owned();
-            return Err(Broken { status, code: "stream_error".to_owned(), said });
+        self.exchange.tokens = meter.tally().tokens;
+        match meter.lack() {
+            None => Ok(()),
+            Some(Cause::Failed) => {
+                let said = "The answer says that it failed.".to_owned();
+                Err(Broken { status, code: "stream_error".to_owned(), said })
+            }
+            Some(_) => Err(broke("The answer ends in the middle.".to_owned())),
         }
-        if format == Format::EventStream && !tally.done_seen {
-            return Err(broke("The answer's stream ends in the middle.".to_owned()));
-        }
-        Ok(())
     }
 }
 
@@ -189,15 +191,6 @@ fn error_in(body: &[u8]) -> (String, String) {
     };
     let code = [text("code"), text("type")].into_iter().find(is_word);
     (code.unwrap_or_else(|| "no_code".to_owned()), text("message"))
-}
-
-fn format_of(headers: &HeaderMap) -> Format {
-    let kind = header(headers, "content-type").unwrap_or_default().to_ascii_lowercase();
-    match kind.split(';').next().unwrap_or_default().trim() {
-        "text/event-stream" => Format::EventStream,
-        "application/json" => Format::Json,
-        _ => Format::Opaque,
-    }
 }
 
 #[cfg(test)]
