@@ -136,6 +136,7 @@ export async function decoded(bytes, encoding, most) {
   const decoders = {
     gzip: zlib.gunzipSync,
     "x-gzip": zlib.gunzipSync,
+    br: zlib.brotliDecompressSync,
     deflate: zlib.inflateSync,
     zstd: zlib.zstdDecompressSync,
   };

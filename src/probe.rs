@@ -8,15 +8,17 @@ use domain::upstreams::Upstream;
 use futures::future::{Either, join, select};
 use serde::Deserialize;
 use serde_json::json;
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{RequestInit, RequestRedirect, Response};
 use worker::Delay;
 
 use crate::context::Context;
 use crate::headers::HeaderList;
-use crate::upstream::exchange;
+use crate::upstream::{bounded, exchange};
 
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The longest answer that is read, in bytes.
+const MOST_BYTES: usize = 1024 * 1024;
 
 /// What D1 is asked: whether it has its tables.
 pub const TABLE: &str = "select 1 as found from sqlite_master where name = 'requests'";
@@ -100,8 +102,8 @@ async fn list_sessions(
 }
 
 async fn text(response: Response) -> Option<(u16, String)> {
-    let text = in_time(JsFuture::from(response.text().ok()?)).await?.ok()?.as_string()?;
-    Some((response.status(), text))
+    let text = in_time(bounded::read(&response, MOST_BYTES)).await?.ok()?;
+    Some((response.status(), String::from_utf8(text).ok()?))
 }
 
 /// Asks the upstream something cheap; `None` where no answer comes in time.

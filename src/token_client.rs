@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use domain::token_endpoint::Question;
 use futures::future::{Either, select};
-use futures::{TryStreamExt, pin_mut};
-use wasm_bindgen::JsCast;
-use wasm_streams::ReadableStream;
+use futures::pin_mut;
 use web_sys::{AbortController, RequestInit, RequestRedirect};
 use worker::Delay;
 
 use crate::headers::HeaderList;
-use crate::upstream::body::append;
+use crate::upstream::bounded::{self, Unread};
 use crate::upstream::exchange::fetch;
 
 /// How long an answer may take, to its end.
@@ -63,15 +61,9 @@ async fn send(url: &str, init: &RequestInit) -> Result<Answer, &'static str> {
 async fn exchange(url: &str, init: &RequestInit) -> Result<Answer, &'static str> {
     // What the runtime says of a failure may hold the address, and so whatever is in it.
     let response = fetch(url, init).await.map_err(|_| "it can't be reached")?;
-    let mut body = Vec::new();
-    if let Some(stream) = response.body() {
-        let mut chunks = ReadableStream::from_raw(stream).into_stream();
-        while let Some(chunk) = chunks.try_next().await.map_err(|_| "its answer broke off")? {
-            append(&mut body, chunk.unchecked_ref());
-            if body.len() > MAX_BODY_BYTES {
-                return Err("its answer is too long");
-            }
-        }
+    match bounded::read(&response, MAX_BODY_BYTES).await {
+        Ok(body) => Ok((response.status(), body)),
+        Err(Unread::Broken) => Err("its answer broke off"),
+        Err(Unread::TooLong) => Err("its answer is too long"),
     }
-    Ok((response.status(), body))
 }

@@ -23,7 +23,7 @@ use domain::session::view::View;
 
 use crate::objects::Message;
 #[cfg(feature = "office")]
-use crate::objects::actions::{ActionMessage, Note, Unname};
+use crate::objects::actions::{ActionMessage, EndSession, HasEnded, Note, Unname};
 #[cfg(feature = "office")]
 use crate::objects::customer::{CustomerMessage, ForgetUser, Receive};
 #[cfg(feature = "office")]
@@ -91,7 +91,13 @@ messages!("GUESSES" takes Count => Counted);
 messages!("SLOTS" takes SlotMessage => Place);
 messages!("ALERTS" takes Notice => ());
 #[cfg(feature = "office")]
-messages!("ACTIONS" takes ActionMessage: Note => (), Unname => ());
+messages!(
+    "ACTIONS" takes ActionMessage:
+    Note => (),
+    Unname => (),
+    EndSession => (),
+    HasEnded => bool
+);
 #[cfg(feature = "office")]
 messages!("CUSTOMERS" takes CustomerMessage: Receive => (), ForgetUser => Vec<String>);
 #[cfg(feature = "office")]

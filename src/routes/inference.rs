@@ -24,7 +24,6 @@ use domain::settings::{Settings, UpstreamKind, UserBinding};
 use domain::tier::Tier;
 use domain::upstreams::{self, Upstream};
 use domain::{keyed_hash, model_list, upstream_policy};
-use wasm_bindgen_futures::JsFuture;
 
 use crate::context::Context;
 use crate::error::{Error, GATEWAY_KEY_MISSING, Terms};
@@ -40,11 +39,14 @@ use crate::upstream::exchange::{Answer, NoAnswer, Patience, send};
 use crate::upstream::intake;
 use crate::upstream::plan::{Asked, Plan};
 use crate::upstream::witness::Witness;
-use crate::upstream::{relay, slot, trouble};
+use crate::upstream::{bounded, relay, slot, trouble};
 use crate::{clock, fault, guessing, log, refusals, reply, strangers, upgrade};
 
 /// What of a path goes into the log, in characters: all of the paths that there are.
 const LONGEST_ENDPOINT: usize = 256;
+
+/// The longest list of models that is read, in bytes.
+const LONGEST_LIST: usize = 2 * 1024 * 1024;
 
 /// Answers a request of the gateway's paths.
 pub async fn answer(incoming: &Incoming, context: &Context) -> Reply {
@@ -341,8 +343,8 @@ async fn list_models(
     visible: &[String],
     settlement: Settlement,
 ) -> Result<Reply, Error> {
-    let text = async { JsFuture::from(answer.response.text().ok()?).await.ok()?.as_string() };
-    let list = text.await.and_then(|text| model_list::filter(text.as_bytes(), visible).ok());
+    let list = bounded::read(&answer.response, LONGEST_LIST).await.ok();
+    let list = list.and_then(|list| model_list::filter(&list, visible).ok());
     let Some(list) = list.and_then(|list| String::from_utf8(list).ok()) else {
         let error = Error::UpstreamUnreachable;
         settlement.end(failed(&error));

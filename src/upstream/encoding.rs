@@ -1,4 +1,4 @@
-//! The encodings of a request's body, where it has to be read here.
+//! The encodings of a body, where it has to be read here.
 
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;

@@ -154,10 +154,11 @@ pub async fn fetch(url: &str, init: &RequestInit) -> Result<Response, JsValue> {
     JsFuture::from(global_fetch(url, init)?).await?.dyn_into()
 }
 
-/// The answers that are not passed on: redirects, a tunnel's word for a timeout, and what is no
+/// The answers that are not passed on: an upgrade that nobody asked for, redirects, a tunnel's word for a timeout, and what is no
 /// status.
 fn status_error(response: &Response) -> Option<Error> {
     match response.status() {
+        100..=199 => Some(Error::UpstreamError),
         300..=303 | 305..=399 => Some(Error::UpstreamRedirect),
         524 => Some(Error::UpstreamTimeout),
         600.. => Some(Error::UpstreamUnreachable),

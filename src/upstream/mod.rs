@@ -1,6 +1,7 @@
 //! Who a request is sent to, with what, and how its answer comes back.
 
 pub mod body;
+pub mod bounded;
 pub mod codex;
 pub mod departure;
 pub mod encoding;

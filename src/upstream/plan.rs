@@ -322,6 +322,7 @@ fn funds(caller: &Caller, settings: &Settings) -> Result<Option<Funds>, Error> {
 
 fn forwarded_headers(incoming: &Incoming) -> HeaderList {
     let mut forwarded = HeaderList::default();
+    forwarded.set("accept-encoding", "identity");
     for (name, value) in incoming.headers.iter() {
         if upstream_policy::forwards_request_header(name) {
             forwarded.set(name, value);

@@ -1,10 +1,12 @@
 //! The way of an answer back to the client: chunk by chunk, metered, settled at its end.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use domain::entry::{Outcome, gives_back};
 use domain::meter::{Answer as Metered, Cause, Format, Meter, Output, TokensSource};
+use domain::redactor::Redactor;
 use domain::upstream_policy;
 use futures::future::LocalBoxFuture;
 use futures::{FutureExt, select_biased};
@@ -14,7 +16,9 @@ use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use web_sys::AbortController;
 use worker::Delay;
 
+use super::bounded::{self, Unread};
 use super::departure::Departure;
+use super::encoding;
 use super::exchange::{Answer, NoAnswer};
 use super::plan::Plan;
 use super::witness::Witness;
@@ -28,7 +32,13 @@ use crate::settlement::Settlement;
 const PING_AFTER: u32 = 15_000;
 
 /// The longest answer that is read before it is sent, in bytes.
-const SHORT: u64 = 256 * 1024;
+const SHORT: usize = 256 * 1024;
+
+/// What comes out of an encoding has at most so many bytes.
+const DECODED: u64 = 2 * 1024 * 1024;
+
+/// The most that passes of an error, in bytes.
+const MOST_OF_AN_ERROR: usize = 1024 * 1024;
 
 /// The most that is held of an answer until its id is known, in bytes.
 const MOST_HELD: usize = 256 * 1024;
@@ -49,7 +59,13 @@ pub async fn respond(
     let Answer { response: upstream, controller } = answer;
     let (status, is_ok) = (upstream.status(), upstream.ok());
     let head = HeaderList::read(&upstream.headers());
-    let format = upstream_policy::format(head.get("content-type"));
+    let encoding = upstream_policy::remaining_encoding(head.get("content-encoding"));
+    // What may have the upstream's words in it is read, whatever it is in.
+    let is_decoded = encoding.is_some() && (!is_ok || is_short(&head));
+    let format = match encoding {
+        Some(_) if !is_decoded => Format::Encoded,
+        _ => upstream_policy::format(head.get("content-type")),
+    };
     let is_event_stream = is_ok && format == Format::EventStream;
     let metered = Metered {
         format,
@@ -57,8 +73,12 @@ pub async fn respond(
         strip_usage: plan.strip_usage,
         request_id: plan.headers.get("x-request-id").unwrap_or_default().to_owned(),
     };
+    let redactor = Redactor::of_headers(plan.headers.iter());
+    let mut headers = passed_headers(&head, &redactor);
     let mut passage = Passage {
         meter: Meter::new(metered),
+        redactor,
+        passed: 0,
         is_ok,
         status,
         is_begun: false,
@@ -68,49 +88,58 @@ pub async fn respond(
         settlement: Some(settlement),
         controller,
     };
-    let body = match upstream.body() {
+    let is_whole = encoding.is_none() && format == Format::Json && is_short(&head);
+    let body = match (upstream.body(), encoding) {
         _ if matches!(status, 204 | 205 | 304) || plan.method == "HEAD" => passage.bare(),
-        None => passage.end().wait().await,
-        Some(_) if format == Format::Json && is_short(&head) => {
-            match passage.at_once(&upstream, plan, departure).await {
+        (None, _) => passage.end().wait().await,
+        (Some(_), encoding) if is_whole || is_decoded => {
+            match passage.at_once(&upstream, encoding, plan, departure).await {
                 Ok(body) => body,
                 Err(NoAnswer::ClientLeft) => return Ok(reply::empty(499)),
                 Err(NoAnswer::Failed(error)) => return Err(error),
             }
         }
-        Some(body) => {
+        (Some(body), encoding) => {
+            if let Some(encoding) = encoding {
+                headers.set("content-encoding", &encoding);
+            }
             let ping_after = if is_event_stream { PING_AFTER } else { 0 };
             relayed(&body, passage, ping_after, plan.stream_idle_ms)
         }
     };
-    let mut reply = Reply::new(status, passed_headers(&head), body);
+    let mut reply = Reply::new(status, headers, body);
     plan.forbid_retry_of(&mut reply);
     Ok(reply)
 }
 
-fn passed_headers(head: &HeaderList) -> HeaderList {
+fn passed_headers(head: &HeaderList, redactor: &Redactor) -> HeaderList {
     let mut headers = HeaderList::default();
     for (name, value) in
         head.iter().filter(|(name, value)| upstream_policy::is_sensible(name, value))
     {
         if let Some(name) = upstream_policy::response_header_name(name) {
-            headers.set(&name, value);
+            headers.set(&name, &redactor.text(value));
         }
     }
     headers
 }
 
 /// Whether an answer says that it is so short that its pieces aren't worth passing on one by one. What
-/// is compressed may become any length.
+/// the runtime has taken out of an encoding may have any length.
 fn is_short(head: &HeaderList) -> bool {
-    let length = head.get("content-length").and_then(|text| text.parse::<u64>().ok());
-    length.is_some_and(|length| length <= SHORT) && head.get("content-encoding").is_none()
+    let length = head.get("content-length").and_then(|text| text.parse::<usize>().ok());
+    let is_its_own = !matches!(head.get("content-encoding"), Some("gzip" | "br"));
+    is_its_own && length.is_some_and(|length| length <= SHORT)
 }
 
 /// What is done with an answer's body on its way, and with its end.
 #[wasm_bindgen]
 pub struct Passage {
     meter: Meter,
+    /// Takes the credentials of the request out of all that is sent.
+    redactor: Redactor,
+    /// How much of an error has passed, in bytes.
+    passed: usize,
     /// Whether the answer may be one: what isn't passes unread.
     is_ok: bool,
     status: u16,
@@ -211,46 +240,39 @@ impl Passage {
     async fn at_once(
         &mut self,
         upstream: &web_sys::Response,
+        encoding: Option<String>,
         plan: &Plan,
         departure: &mut Departure,
     ) -> Result<JsValue, NoAnswer> {
-        let whole = JsFuture::from(upstream.array_buffer().map_err(|_| Error::Internal)?);
         let silence = Delay::from(Duration::from_millis(plan.stream_idle_ms.into()));
-        let (cause, error) = select_biased! {
-            whole = whole.fuse() => match whole {
+        let (code, error) = select_biased! {
+            whole = whole(upstream, encoding).fuse() => match whole {
                 Ok(whole) => {
-                    let passed = self.pass(Uint8Array::new(&whole)).wait().await;
+                    let passed = self.pass(whole).wait().await;
                     let rest = self.end().wait().await;
-                    return Ok(if passed.is_undefined() { rest } else { passed });
+                    return Ok(joined(passed, rest));
                 }
-                Err(_) => (Cause::BrokeOff, Error::UpstreamInterrupted),
+                Err(error) => (error.code(), error),
             },
             () = departure.fuse() => return Err(NoAnswer::ClientLeft),
-            () = silence.fuse() => (Cause::Silent, Error::UpstreamTimeout),
+            () = silence.fuse() => (Cause::Silent.code(), Error::UpstreamTimeout),
         };
         self.controller.abort();
-        finish(self.ending(Some(cause)));
+        finish(self.ending_as(error.status(), Some(code)));
         Err(error.into())
     }
 
     fn pass(&mut self, chunk: Uint8Array) -> Passed {
         self.is_begun = true;
-        if !self.is_ok {
-            return Passed::Bytes(chunk.into());
-        }
-        let output = if self.meter.reads() {
-            let bytes = chunk.to_vec();
-            match self.meter.push(&bytes) {
-                Output::Unchanged if self.witness.is_none() => return Passed::Bytes(chunk.into()),
-                Output::Unchanged => bytes,
-                Output::Replaced(bytes) => bytes,
-            }
-        } else {
-            self.meter.note_bytes(usize::try_from(chunk.length()).unwrap_or(usize::MAX));
-            if self.witness.is_none() {
-                return Passed::Bytes(chunk.into());
-            }
-            chunk.to_vec()
+        let bytes = chunk.to_vec();
+        let output = match self.read(&bytes) {
+            Output::Unchanged => match self.redactor.push(&bytes) {
+                Cow::Borrowed(said) if said.len() == bytes.len() && self.witness.is_none() => {
+                    return Passed::Bytes(chunk.into());
+                }
+                said => said.into_owned(),
+            },
+            Output::Replaced(bytes) => self.redactor.push(&bytes).into_owned(),
         };
         if self.held.is_empty() {
             self.held = output;
@@ -276,14 +298,28 @@ impl Passage {
         }
     }
 
+    /// Has the meter read a chunk. Of an error no more passes than anybody reads.
+    fn read(&mut self, bytes: &[u8]) -> Output {
+        if self.is_ok {
+            return self.meter.push(bytes);
+        }
+        self.passed = self.passed.saturating_add(bytes.len());
+        if self.passed <= MOST_OF_AN_ERROR {
+            return Output::Unchanged;
+        }
+        self.controller.abort();
+        Output::Replaced(Vec::new())
+    }
+
     fn end(&mut self) -> Passed {
         let mut rest = std::mem::take(&mut self.held);
         let mut lack = None;
         if self.is_ok {
             let (last, cause) = self.meter.finish();
-            rest.extend(last);
+            rest.extend_from_slice(&self.redactor.push(&last));
             lack = cause;
         }
+        rest.extend(self.redactor.finish());
         let told = self.witness.take().and_then(|mut witness| witness.tell(&self.meter));
         let ending = self.ending(lack);
         let rest = if rest.is_empty() { JsValue::UNDEFINED } else { to_js(&rest) };
@@ -304,7 +340,9 @@ impl Passage {
         let (last_words, cause) =
             if is_told { self.meter.break_off(cause) } else { (Vec::new(), Some(cause)) };
         finish(self.ending(cause));
-        is_told.then(|| Uint8Array::from(last_words.as_slice()))
+        let mut said = self.redactor.push(&last_words).into_owned();
+        said.extend(self.redactor.finish());
+        is_told.then(|| Uint8Array::from(said.as_slice()))
     }
 
     /// The duty to settle, and how; `None` where that is done.
@@ -359,6 +397,32 @@ extern "C" {
         ping_after: u32,
         idle_after: u32,
     ) -> JsValue;
+}
+
+/// All of a body, out of the encoding that it is in.
+async fn whole(
+    upstream: &web_sys::Response,
+    encoding: Option<String>,
+) -> Result<Uint8Array, Error> {
+    let Some(encoding) = encoding else {
+        let whole = JsFuture::from(upstream.array_buffer().map_err(|_| Error::Internal)?).await;
+        return whole.map(|whole| Uint8Array::new(&whole)).map_err(|_| Error::UpstreamInterrupted);
+    };
+    let encoded = match bounded::read(upstream, SHORT).await {
+        Ok(encoded) => Uint8Array::from(encoded.as_slice()),
+        Err(Unread::Broken) => return Err(Error::UpstreamInterrupted),
+        Err(Unread::TooLong) => return Err(Error::UpstreamError),
+    };
+    encoding::decode(&encoded, &encoding, DECODED).await.map_err(|_| Error::UpstreamError)
+}
+
+/// Two parts of a body, each of which may be missing.
+fn joined(first: JsValue, second: JsValue) -> JsValue {
+    match (first.dyn_into::<Uint8Array>(), second.dyn_into::<Uint8Array>()) {
+        (Ok(first), Ok(second)) => to_js(&[first.to_vec(), second.to_vec()].concat()),
+        (Ok(part), Err(_)) | (Err(_), Ok(part)) => part.into(),
+        (Err(none), Err(_)) => none,
+    }
 }
 
 fn to_js(bytes: &[u8]) -> JsValue {

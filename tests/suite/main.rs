@@ -30,6 +30,7 @@ mod ctl;
 mod ctl_terminal;
 mod daily;
 mod deploy;
+mod echoes;
 mod endpoints;
 mod ends;
 mod faults;
@@ -102,6 +103,7 @@ fn main() -> ExitCode {
         long::tests(),
         surface::tests(),
         paths::tests(),
+        echoes::tests(),
         ends::tests(),
         endpoints::tests(),
         identity::tests(),

@@ -68,6 +68,12 @@ async fn a_sign_in_holds_until_it_is_ended() {
     out.is(204);
     let forgotten = "operator=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0";
     assert_eq!(out.header("set-cookie"), forgotten);
+    // Whoever has kept the cookie has nothing.
+    answer(with(gateway, Method::GET, &path, &cookie)).await.refuses(401, "operator_required");
+    let mint = with(gateway, Method::POST, &format!("{path}/keys"), &cookie);
+    let mint = mint.header("origin", origin).header("x-csrf-token", &csrf).json(&json!({}));
+    answer(mint).await.refuses(401, "operator_required");
+    answer(with(gateway, Method::GET, &path, &sign_in(gateway).await)).await.is(200);
 }
 
 async fn nobody_signs_in_where_others_could_read_the_token() {

@@ -118,8 +118,10 @@ async fn serve_until_it_dies(options: Options) -> Result<()> {
     if let Some(upstream) = options.upstream {
         variables.insert("OPENCLAW_URL".to_owned(), upstream);
     }
-    let own = format!("http://127.0.0.1:{}", options.port);
-    variables.entry("APP_URL".to_owned()).or_insert(own);
+    if options.port != 0 {
+        let own = format!("http://127.0.0.1:{}", options.port);
+        variables.entry("APP_URL".to_owned()).or_insert(own);
+    }
     settings::apply(&mut variables, options.variables);
     let upstream = upstream(&mut variables).await?;
     settings::check(&variables)?;

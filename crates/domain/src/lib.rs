@@ -38,6 +38,7 @@ pub mod operator_session;
 pub mod page;
 pub mod path;
 pub mod rate_headers;
+pub mod redactor;
 pub mod refusals;
 pub mod room;
 pub mod roster;

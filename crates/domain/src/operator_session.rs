@@ -1,8 +1,8 @@
 //! The operator's sign-in in a browser: a cookie that proves itself, and a token beside it against
 //! forged requests.
 //!
-//! Nothing is stored. The cookie is signed under the operator's token, so that another token voids
-//! every cookie there is.
+//! The cookie is signed under the operator's token, so that another token voids every cookie there is. Only
+//! those are stored that were ended before their time.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

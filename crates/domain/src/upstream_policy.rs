@@ -61,6 +61,14 @@ pub fn response_header_name(name: &str) -> Option<String> {
     }
 }
 
+/// The encoding that a body still has once the runtime has read it: gzip and brotli it takes off.
+#[must_use]
+pub fn remaining_encoding(content_encoding: Option<&str>) -> Option<String> {
+    let encoding = content_encoding.unwrap_or_default().trim().to_ascii_lowercase();
+    let is_off = matches!(encoding.as_str(), "" | "identity" | "gzip" | "br");
+    (!is_off).then_some(encoding)
+}
+
 /// The kind of a body, by its `content-type`. A body without one is taken for JSON, as clients do.
 #[must_use]
 pub fn format(content_type: Option<&str>) -> Format {

@@ -1,4 +1,4 @@
-//! What the operator did, on its way to D1: one object for all.
+//! What the operator did, on its way to D1, and which sign-ins were ended: one object for all.
 //!
 //! An action is noted here before its answer goes out, in a commit of its own, so it is on record
 //! whatever becomes of D1 and of the Worker; the alarm carries it there, and goes on until it has.
@@ -7,15 +7,17 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 
 use domain::clock::Millis;
+use domain::fingerprint::Fingerprint;
 use futures::FutureExt;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 use worker::worker_sys::DurableObjectState;
-use worker::{D1Result, Env, Result, SqlStorage, SqlStorageValue, State};
+use worker::{Env, Result, SqlStorage, SqlStorageValue, State};
 
 use super::{encode, wake_in};
 use crate::context::Context;
-use crate::log;
+use crate::{clock, log};
 
 /// The name of the one object.
 pub const NAME: &str = "actions";
@@ -28,6 +30,15 @@ const CREATE: &str = "
     create table if not exists actions
         (request_id text primary key, operator text not null, action text not null,
          user_id text, detail text, created_at text not null)";
+
+const CREATE_ENDED: &str = "
+    create table if not exists ended_sessions
+        (session text primary key, ends_at integer not null) without rowid";
+
+const END: &str =
+    "insert or ignore into ended_sessions (session, ends_at) values (?, cast(? as integer))";
+const FORGET_ENDED: &str = "delete from ended_sessions where ends_at <= cast(? as integer)";
+const FIND_ENDED: &str = "select 1 from ended_sessions where session = ?";
 
 const NOTE: &str = "
     insert or ignore into actions (request_id, operator, action, user_id, detail, created_at)
@@ -70,11 +81,26 @@ pub struct Unname {
     pub user_id: String,
 }
 
+/// Ends a sign-in before its time.
+#[derive(Serialize, Deserialize)]
+pub struct EndSession {
+    /// Its cookie.
+    pub session: Fingerprint,
+    /// When it would have ended, and may be forgotten.
+    pub ends_at: Millis,
+}
+
+/// Asks whether a sign-in was ended before its time.
+#[derive(Serialize, Deserialize)]
+pub struct HasEnded(pub Fingerprint);
+
 /// All that it takes.
 #[derive(Serialize, Deserialize)]
 pub enum ActionMessage {
     Note(Note),
     Unname(Unname),
+    EndSession(EndSession),
+    HasEnded(HasEnded),
 }
 
 /// A row that waits.
@@ -150,6 +176,17 @@ impl Actions {
                 wake_in(&self.state, 0)?;
             }
             ActionMessage::Unname(Unname { user_id }) => self.run(FORGET, [user_id])?,
+            ActionMessage::EndSession(EndSession { session, ends_at }) => {
+                self.sql.exec(CREATE_ENDED, None)?;
+                self.run(FORGET_ENDED, [clock::reading().to_string()])?;
+                self.run(END, [session.hex().to_owned(), ends_at.to_string()])?;
+            }
+            ActionMessage::HasEnded(HasEnded(session)) => {
+                self.sql.exec(CREATE_ENDED, None)?;
+                let session = vec![session.hex().into()];
+                let found: Vec<IgnoredAny> = self.sql.exec(FIND_ENDED, session)?.to_array()?;
+                return encode::<HasEnded>(&!found.is_empty());
+            }
         }
         encode::<Note>(&())
     }

@@ -229,7 +229,7 @@ async fn respond(
         }
         Task::ShowConsole => console::show(incoming, context, console::PAGE).await,
         Task::ShowConsoleFile => console::show(incoming, context, id).await,
-        Task::SignOut => Ok(operator_session::end(incoming)),
+        Task::SignOut => operator_session::end(incoming, context).await,
         Task::Metrics => metrics::answer(incoming, context).await,
         Task::Overview => overview::answer(incoming, context).await,
         Task::ListUsers => users::list(incoming, context).await,

@@ -1,6 +1,10 @@
 //! Who the operator is: by token, by Cloudflare Access, or signed in at the console.
 
+use std::cell::RefCell;
+
 use domain::access_jwt::{AccessSettings, Assertion};
+use domain::clock::Millis;
+use domain::fingerprint::Fingerprint;
 use domain::identity::bearer_of;
 use domain::operator_session::{self, SignedIn};
 use domain::secret::Secret;
@@ -9,7 +13,17 @@ use domain::settings::OperatorSettings;
 use crate::context::Context;
 use crate::error::Error;
 use crate::incoming::Incoming;
+use crate::objects::actions::{self, EndSession, HasEnded};
+use crate::objects::call;
 use crate::{access_keys, guessing};
+
+/// For so long it is believed of a sign-in that it goes on, by what only looks.
+const LOOKS: Millis = 5_000;
+
+thread_local! {
+    /// The sign-in that was asked for last and goes on, and how long that is believed.
+    static OPEN: RefCell<Option<(Fingerprint, Millis)>> = const { RefCell::new(None) };
+}
 
 /// The operator of one request.
 pub struct Operator {
@@ -53,7 +67,7 @@ pub async fn authorize(incoming: &Incoming, context: &Context) -> Result<Operato
     } else if let Some(access) = access.as_ref().filter(|_| !assertion.is_empty()) {
         by_access(assertion, access, incoming).await?
     } else if let Some(token) = token.as_ref().filter(|_| !cookie.is_empty()) {
-        return by_cookie(&cookie, token, incoming);
+        return by_cookie(&cookie, token, incoming, context).await;
     } else {
         return Err(Error::OperatorRequired);
     };
@@ -86,9 +100,17 @@ async fn by_access(
 }
 
 /// An old cookie is no guess: its browser is told to sign in again.
-fn by_cookie(cookie: &str, token: &Secret<String>, incoming: &Incoming) -> Result<Operator, Error> {
+async fn by_cookie(
+    cookie: &str,
+    token: &Secret<String>,
+    incoming: &Incoming,
+    context: &Context,
+) -> Result<Operator, Error> {
     let ends =
         operator_session::check(token, cookie, incoming.arrived).ok_or(Error::OperatorRequired)?;
+    if has_ended(&Fingerprint::of(cookie), incoming, context).await? {
+        return Err(Error::OperatorRequired);
+    }
     if is_unsafe(incoming) {
         check_origin(incoming)?;
         let shown = incoming.header("x-csrf-token").unwrap_or_default();
@@ -98,6 +120,41 @@ fn by_cookie(cookie: &str, token: &Secret<String>, incoming: &Incoming) -> Resul
     }
     let csrf_token = operator_session::csrf_token(token, cookie);
     Ok(Operator { session: Some(Session { csrf_token, ends }), ..Operator::named("token") })
+}
+
+/// Makes the sign-in of this request void, if there is one.
+///
+/// # Errors
+/// [`Error::Internal`] where that isn't written.
+pub async fn end_session(incoming: &Incoming, context: &Context) -> Result<(), Error> {
+    let settings = context.settings()?;
+    let token = settings.operator.as_ref().and_then(|operator| operator.token.as_ref());
+    let (Some(token), Some(cookie)) = (token, cookie(incoming)) else { return Ok(()) };
+    let Some(ends) = operator_session::check(token, &cookie, incoming.arrived) else {
+        return Ok(());
+    };
+    OPEN.set(None);
+    let session = Fingerprint::of(&cookie);
+    call(context, actions::NAME, EndSession { session, ends_at: ends.expires_at }).await
+}
+
+/// Whether somebody has signed out with this cookie. What only looks may hear of it a little later, so that
+/// a page that looks again and again costs little.
+async fn has_ended(
+    session: &Fingerprint,
+    incoming: &Incoming,
+    context: &Context,
+) -> Result<bool, Error> {
+    let is_open =
+        |(known, until): &(Fingerprint, Millis)| known == session && incoming.arrived < *until;
+    if !is_unsafe(incoming) && OPEN.with_borrow(|open| open.as_ref().is_some_and(is_open)) {
+        return Ok(false);
+    }
+    let has_ended = call(context, actions::NAME, HasEnded(session.clone())).await?;
+    if !has_ended {
+        OPEN.set(Some((session.clone(), incoming.arrived + LOOKS)));
+    }
+    Ok(has_ended)
 }
 
 fn is_unsafe(incoming: &Incoming) -> bool {

@@ -71,10 +71,14 @@ pub fn tell(incoming: &Incoming, operator: &Operator) -> Reply {
     reply.with([("cache-control", "no-store")])
 }
 
-/// `DELETE /operator/session`: 204, and the browser forgets the cookie.
-pub fn end(incoming: &Incoming) -> Reply {
+/// `DELETE /operator/session`: 204, the cookie is void, and the browser forgets it.
+///
+/// # Errors
+/// [`Error::Internal`] where it couldn't be made void.
+pub async fn end(incoming: &Incoming, context: &Context) -> Result<Reply, Error> {
+    operator_access::end_session(incoming, context).await?;
     log::early(incoming, 204, None);
-    with_cookie(incoming, &Secret::new(String::new()), 0)
+    Ok(with_cookie(incoming, &Secret::new(String::new()), 0))
 }
 
 fn with_cookie(incoming: &Incoming, value: &Secret<String>, seconds: i64) -> Reply {

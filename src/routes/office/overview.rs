@@ -18,7 +18,7 @@ const USUAL_MINUTES: u32 = 15;
 /// All of it in one query: ?1 is where the minutes begin, ?2 five minutes ago, ?3 one minute ago, ?4
 /// now, and ?5 the upstreams of the settings, each with a name and its slots. D1 takes 32 arguments of
 /// `json_object`, which are 16 members. A user's newest row is found by the index on users, however old
-/// it is.
+/// it is. Names that anybody can make up come after all who have something of their own.
 const QUERY: &str = "
 with late as materialized (
   select user_id, status, error_code, count, latency_ms, ttfb_ms, tokens_est, created_at,
@@ -54,7 +54,9 @@ facts as (
   left join by_user on by_user.user_id = names.user_id
   left join requests as last on last.id =
     (select max(id) from requests where requests.user_id = names.user_id)
-  order by last.created_at desc, names.user_id limit 1000
+  order by users.name is null and users.tier is null and coalesce(users.keys, 0) = 0
+      and coalesce(users.blocked, 0) = 0 and coalesce(users.binding, 'open') = 'open',
+    last.created_at desc, names.user_id limit 1000
 )
 select json_object(
   'total', (select count(*) from names),

@@ -22,12 +22,7 @@ use domain::settings::{AuthMode, ReturnSettings, Settings};
 use domain::upstreams::STREAM_IDLE_MS;
 use domain::{handle, upstream_policy};
 use futures::channel::oneshot;
-use futures::{FutureExt, select_biased};
 use serde::Serialize;
-use wasm_bindgen::JsValue;
-use wasm_bindgen_futures::JsFuture;
-use web_sys::{Headers, Response, ResponseInit};
-use worker::Delay;
 
 use crate::context::Context;
 use crate::error::{Error, Terms};
@@ -99,7 +94,7 @@ pub async fn answer(incoming: &Incoming, context: &Context) -> Result<Reply, Err
     let mut plan = plan(&made, to, path);
     let mut departure = Departure::of(&incoming.request);
     let sent = send(&made, &mut plan, credential, &mut departure).await;
-    respond(sent, &plan, duty, &mut departure, Patience::of(&settings)).await
+    respond(sent, &plan, duty, &mut departure).await
 }
 
 /// Step 1, with the duty to say how the call ends.
@@ -201,6 +196,7 @@ async fn send(
 fn plan(made: &Call<'_>, to: &ReturnSettings, path: &str) -> Plan {
     let incoming = made.incoming;
     let mut headers = HeaderList::default();
+    headers.set("accept-encoding", "identity");
     for (name, value) in incoming.headers.iter() {
         if upstream_policy::forwards_to_provider(name) {
             headers.set(name, value);
@@ -255,12 +251,7 @@ async fn respond(
     plan: &Plan,
     mut duty: Settlement,
     departure: &mut Departure,
-    patience: Patience,
 ) -> Result<Reply, Error> {
-    let sent = match sent {
-        Ok(answer) => without_credential(answer, &plan.headers, departure, patience).await,
-        failure => failure,
-    };
     match sent {
         Ok(answer) => {
             duty.first_byte();
@@ -270,43 +261,5 @@ async fn respond(
             Ok(duty.end_unanswered(NoAnswer::Failed(error.of_the_provider())))
         }
         Err(left) => Ok(duty.end_unanswered(left)),
-    }
-}
-
-/// An error as the provider said it, but for the credential: some repeat which one they refuse, and
-/// OpenClaw keeps what it is told.
-async fn without_credential(
-    answer: Answer,
-    shown: &HeaderList,
-    departure: &mut Departure,
-    patience: Patience,
-) -> Result<Answer, NoAnswer> {
-    let credential = shown.get("authorization").and_then(bearer_of);
-    let Some(credential) = credential.filter(|_| answer.response.status() >= 400) else {
-        return Ok(answer);
-    };
-    let told = async {
-        let text = JsFuture::from(answer.response.text()?).await?;
-        let text = text.as_string().unwrap_or_default().replace(credential, "[redacted]");
-        let init = ResponseInit::new();
-        init.set_status(answer.response.status());
-        let headers = Headers::new_with_headers(&answer.response.headers())?;
-        for name in ["content-length", "content-encoding"] {
-            headers.delete(name)?;
-        }
-        init.set_headers(&headers);
-        Response::new_with_opt_str_and_init(Some(&text), &init)
-    };
-    let told: Result<Response, NoAnswer> = select_biased! {
-        () = departure.fuse() => Err(NoAnswer::ClientLeft),
-        told = told.fuse() => told.map_err(|_: JsValue| Error::UpstreamInterrupted.into()),
-        () = Delay::from(patience.first_byte).fuse() => Err(Error::UpstreamTimeout.into()),
-    };
-    match told {
-        Ok(response) => Ok(Answer { response, controller: answer.controller }),
-        Err(failure) => {
-            answer.controller.abort();
-            Err(failure)
-        }
     }
 }

@@ -36,8 +36,10 @@ pub enum Format {
     EventStream,
     /// A page for a browser: no answer of any model.
     Page,
-    /// Anything else: passes unread.
+    /// Anything else: passes unread, where it may be an answer.
     Opaque,
+    /// In an encoding that nobody reads here.
+    Encoded,
 }
 
 /// What is known of an answer before its body comes.
@@ -154,6 +156,7 @@ impl Meter {
         let reader = match format {
             Format::EventStream => Reader::EventStream(EventReader::new(protocol, strip_usage)),
             Format::Page => Reader::Page,
+            Format::Encoded => Reader::Opaque,
             Format::Opaque if !(is_json_due && endpoint.is_inference()) => Reader::Opaque,
             Format::Json | Format::Opaque => {
                 Reader::Json(JsonReader::new(Facts::new(Scope { protocol, is_event: false })))
@@ -162,15 +165,9 @@ impl Meter {
         Self { endpoint, request_id, reader, is_empty: true }
     }
 
-    /// Whether there is anything to read in the body but that there is one.
-    #[must_use]
-    pub fn reads(&self) -> bool {
-        matches!(self.reader, Reader::Json(_) | Reader::EventStream(_))
-    }
-
     /// Takes the next chunk of the upstream's answer; says what to send for it.
     pub fn push(&mut self, chunk: &[u8]) -> Output {
-        self.note_bytes(chunk.len());
+        self.is_empty &= chunk.is_empty();
         match &mut self.reader {
             Reader::Json(json) => {
                 json.push(chunk);
@@ -179,11 +176,6 @@ impl Meter {
             Reader::EventStream(events) => events.push(chunk),
             Reader::Page | Reader::Opaque => Output::Unchanged,
         }
-    }
-
-    /// Takes a chunk of which only the length is known, where nothing [reads](Self::reads) it.
-    pub fn note_bytes(&mut self, length: usize) {
-        self.is_empty &= length == 0;
     }
 
     /// What is still to be sent when the upstream has ended its answer, and what the answer lacks to be

@@ -193,7 +193,7 @@ fn nothing_is_no_answer() {
     assert!(said.contains("\"code\":\"upstream_error\""), "{said}");
     let mut speech = metered(Format::Opaque, "POST", "/v1/audio/speech", false);
     assert_eq!(speech.lack(), Some(Cause::Empty));
-    speech.note_bytes(7);
+    speech.push(b"\xFF\xFB\x90");
     assert!(speech.lack().is_none() && speech.is_proven() && speech.tally().output_seen);
 }
 
