@@ -23,6 +23,8 @@ pub fn tests() -> Vec<Test> {
         who_sells_nothing_is_told_nothing,
         test_mode_gives_nothing_but_where_it_is_tried,
         a_life_gives_a_tier_and_takes_it,
+        a_checkout_that_is_paid_for_later_gives_a_tier_then,
+        a_thin_event_is_a_note,
         duplicates_and_replays_change_nothing,
         a_late_checkout_revives_nothing,
         an_old_subscriptions_end_leaves_the_newer_one,
@@ -183,12 +185,18 @@ async fn a_life_gives_a_tier_and_takes_it() {
         Event::invoice(&subscription, kind).of(&customer).for_user(&ada).at(second)
     };
     let price = ("/data/object/items/data/0/price/id", "price_3");
+    let pause = "/data/object/pause_collection";
     for (event, expected) in [
         (says("created", "incomplete", 0), Value::Null),
         (invoice("paid", 0), json!("tier1")),
         (says("updated", "active", 0), json!("tier1")),
         (says("updated", "active", 50).with(price.0, price.1), json!("tier3")),
         (says("updated", "active", 60), json!("tier1")),
+        (says("updated", "active", 62).with(pause, json!({ "behavior": "void" })), Value::Null),
+        (says("updated", "active", 64).with(pause, Value::Null), json!("tier1")),
+        (says("updated", "active", 66).with("/data/object/items/data/0/quantity", 0), Value::Null),
+        (says("paused", "paused", 67), Value::Null),
+        (says("resumed", "active", 68), json!("tier1")),
         (says("updated", "unpaid", 70), Value::Null),
         (says("updated", "active", 80), json!("tier1")),
         (says("deleted", "canceled", 90), Value::Null),
@@ -204,6 +212,40 @@ async fn a_life_gives_a_tier_and_takes_it() {
     });
     let row: (String, String) = row.await;
     assert_eq!(row, (ada, subscription));
+}
+
+async fn a_checkout_that_is_paid_for_later_gives_a_tier_then() {
+    let gateway = &shared::sold().await.gateway;
+    let ada = user("ada");
+    let (customer, subscription) = names();
+    let link = ("/data/object/payment_link", "price_2");
+    let says = |kind: &str, payment: &str, second: i64| {
+        let event = Event::checkout(&subscription).of(&customer).for_user(&ada).at(second);
+        let event = event.with("/type", format!("checkout.session.{kind}")).with(link.0, link.1);
+        event.with("/data/object/payment_status", payment)
+    };
+    for (event, expected) in [
+        (says("completed", "unpaid", 0), Value::Null),
+        (says("async_payment_failed", "unpaid", 5), Value::Null),
+        (says("async_payment_succeeded", "paid", 9), json!("tier2")),
+    ] {
+        send(gateway, &event).await;
+        assert_eq!(tier(gateway, &ada).await, expected, "after {:#}", event.0["type"]);
+    }
+}
+
+async fn a_thin_event_is_a_note() {
+    let gateway = &shared::pair(shared::selling(Options::new())).await.gateway;
+    let event = Event(json!({
+        "id": "evt_thin", "object": "v2.core.event", "type": "v1.customer.subscription.updated",
+        "created": "2026-11-18T11:06:40.000Z", "livemode": true,
+        "related_object": { "id": "sub_1", "type": "subscription", "url": "/v1/subscriptions/sub_1" },
+    }));
+    send(gateway, &event).await;
+    send(gateway, &event).await;
+    let notes = notes(gateway, "", 1).await;
+    assert_eq!(notes[0].0, "thin_event");
+    assert!(notes[0].1.contains("payload style is snapshot"), "{notes:?}");
 }
 
 async fn duplicates_and_replays_change_nothing() {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::event::{CHECKOUT, DISPUTE, Event, REFUND};
+use super::event::{CHECKOUT, DISPUTE, Event, REFUND, THIN};
 use super::subscription::Life;
 use crate::clock::{Millis, sql_text};
 use crate::identifiers::UserId;
@@ -154,10 +154,10 @@ impl Customer {
         let is_ours = self.id().is_none()
             || self.forgotten.is_some()
             || lives.iter().any(|life| self.user_of(life).is_some() || is_sold(life, prices));
-        let is_told = |event: &&Event| is_money_back(event) && (is_ours || event.user.is_some());
+        let is_told = |event: &&Event| is_told_once(event) && (is_ours || event.user.is_some());
         let mut back: Vec<_> = self.events.iter().filter(is_told).collect();
         back.sort_by_key(|event| (event.created, &event.id));
-        let mut notes: Vec<_> = back.into_iter().map(|event| self.money_back(event)).collect();
+        let mut notes: Vec<_> = back.into_iter().map(|event| self.happened(event)).collect();
         notes.extend(lives.iter().flat_map(|life| self.wanting(life, prices)));
         Mirror {
             revision: self.revision,
@@ -179,13 +179,13 @@ impl Customer {
         self.mirrored = self.mirrored.max(revision);
         if self.is_mirrored() {
             // The customer keeps its name, by what else is known of it.
-            self.events.retain(|event| !is_money_back(event));
+            self.events.retain(|event| !is_told_once(event));
         }
         is_news
     }
 
     fn lives(&self) -> Vec<Life<'_>> {
-        let about = self.events.iter().filter(|event| !is_money_back(event));
+        let about = self.events.iter().filter(|event| !is_told_once(event));
         let mut ids: Vec<_> = about.map(|event| event.subject.as_str()).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -238,12 +238,12 @@ impl Customer {
         let is_forgottens = self.is_forgottens(&event.subject);
         let is_elses = self.events.iter().any(|known| known.user == event.user);
         let is_past = event.created.min(event.since) <= at && !is_elses;
-        if event.user.is_none() || !(is_forgottens || is_past || is_money_back(event)) {
+        if event.user.is_none() || !(is_forgottens || is_past || is_told_once(event)) {
             return;
         }
         strip(event);
         let is_news = is_past && !is_forgottens && !event.subject.is_empty();
-        if is_news && !is_money_back(event) {
+        if is_news && !is_told_once(event) {
             let earlier = self.events.iter_mut().filter(|known| known.subject == event.subject);
             earlier.for_each(strip);
             if let Some(forgotten) = &mut self.forgotten {
@@ -262,7 +262,7 @@ impl Customer {
         let first = first.map(|event| event.id.clone());
         let is_needed = |event: &Event| {
             event.subject != subject
-                || is_money_back(event)
+                || is_told_once(event)
                 || first.as_ref() == Some(&event.id)
                 || !subject.is_empty() && life.needs(event)
         };
@@ -330,7 +330,10 @@ impl Customer {
     }
 
     /// Something that has happened, and that the operator may want to do something about.
-    fn money_back(&self, event: &Event) -> Value {
+    fn happened(&self, event: &Event) -> Value {
+        if event.kind == THIN {
+            return note("thin_event", event, &event.subject, None, &thin_event(&event.subject));
+        }
         let kind = if event.kind == DISPUTE { "dispute" } else { "refund" };
         let user = event.user.as_ref().or_else(|| self.user());
         note(kind, event, &event.id, user, &money_back(kind, &event.subject))
@@ -348,8 +351,9 @@ fn strip(event: &mut Event) {
     event.is_by_merchant = false;
 }
 
-fn is_money_back(event: &Event) -> bool {
-    matches!(event.kind.as_str(), REFUND | DISPUTE)
+/// Whether it is something that has happened, from which nothing follows but a note.
+fn is_told_once(event: &Event) -> bool {
+    matches!(event.kind.as_str(), REFUND | DISPUTE | THIN)
 }
 
 /// What the operator has to do about a subscription whose user was forgotten.
@@ -392,6 +396,14 @@ fn unknown_price(id: &str, items: &[String]) -> String {
     format!(
         "Subscription {id} is for {items}, which STRIPE_PRICES has no tier for, so it grants nothing. \
          Add it there, or in Stripe's dashboard add the metadata tier to the subscription."
+    )
+}
+
+fn thin_event(kind: &str) -> String {
+    format!(
+        "Stripe has told of {kind} in a thin event, which doesn't say what it is about, so nothing was \
+         changed. In Stripe's dashboard, make a webhook endpoint whose payload style is snapshot, with the \
+         same events, and send these from there."
     )
 }
 

@@ -4,6 +4,7 @@
 //! subscription to its items, and an invoice's subscription to its `parent`, in 2025-03-31. An id
 //! may be a text, or the object that has it.
 
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -67,9 +68,10 @@ impl Event {
         let event: Value = serde_json::from_slice(body).map_err(|_| NotAnEvent)?;
         let (id, kind) = (text(&event, "/id"), text(&event, "/type"));
         let (id, kind) = id.zip(kind).ok_or(NotAnEvent)?;
-        if !KINDS.contains(&kind.as_str()) {
-            return Ok(None);
+        if text(&event, "/object").as_deref() == Some(THIN) {
+            return Ok(thin(&event, id, kind));
         }
+        let Some(kind) = kind_of(&kind).map(str::to_owned) else { return Ok(None) };
         let created = moment(&event, "/created").ok_or(NotAnEvent)?;
         let object = event.pointer("/data/object").filter(|object| object.is_object());
         let object = object.ok_or(NotAnEvent)?;
@@ -103,6 +105,44 @@ impl Event {
     }
 }
 
+/// Of a destination that sends its events without what they are about: nothing can be read in them.
+fn thin(event: &Value, id: String, kind: String) -> Option<Event> {
+    let kind = kind.strip_prefix("v1.").unwrap_or(&kind);
+    kind_of(kind)?;
+    let created = text(event, "/created").and_then(|text| DateTime::parse_from_rfc3339(&text).ok());
+    let created = created.map_or(0, |created| created.timestamp_millis());
+    Some(Event {
+        id,
+        kind: THIN.to_owned(),
+        created,
+        customer: None,
+        subject: kind.to_owned(),
+        user: None,
+        is_by_merchant: false,
+        is_unsigned: false,
+        status: String::new(),
+        items: Vec::new(),
+        named: None,
+        since: created,
+        cancel_at: None,
+    })
+}
+
+/// What kind of an event this is here; `None` for one that is about something else. All that tells of a
+/// subscription shows how it stands, and a checkout that is paid for later is one that is completed.
+fn kind_of(kind: &str) -> Option<&str> {
+    match kind {
+        CREATED | UPDATED | DELETED | CHECKOUT | PAID | FAILED | REFUND | DISPUTE => Some(kind),
+        "checkout.session.async_payment_succeeded" | "checkout.session.async_payment_failed" => {
+            Some(CHECKOUT)
+        }
+        other if other.starts_with("customer.subscription.") => Some(UPDATED),
+        _ => None,
+    }
+}
+
+/// The kind of an event that holds nothing but ids (API v2).
+pub(super) const THIN: &str = "v2.core.event";
 /// A checkout was completed.
 pub(super) const CHECKOUT: &str = "checkout.session.completed";
 /// A subscription was made, has changed, has ended.
@@ -115,8 +155,6 @@ pub(super) const FAILED: &str = "invoice.payment_failed";
 /// Money went back, or is disputed: something for the operator to look at.
 pub(super) const REFUND: &str = "charge.refunded";
 pub(super) const DISPUTE: &str = "charge.dispute.created";
-
-const KINDS: [&str; 8] = [CHECKOUT, CREATED, UPDATED, DELETED, PAID, FAILED, REFUND, DISPUTE];
 
 /// Where an object has its metadata, or an invoice those of its subscription.
 const METADATA: [&str; 3] =
@@ -136,6 +174,7 @@ fn status(object: &Value, kind: &str) -> String {
     let payment = text(object, "/payment_status");
     let is_paid = matches!(payment.as_deref(), Some("paid" | "no_payment_required"));
     match kind {
+        CREATED | UPDATED if is_withheld(object) => PAUSED.to_owned(),
         CREATED | UPDATED => text(object, "/status").unwrap_or_default(),
         DELETED => "canceled".to_owned(),
         CHECKOUT if is_paid => "active".to_owned(),
@@ -144,9 +183,25 @@ fn status(object: &Value, kind: &str) -> String {
     }
 }
 
-fn items(object: &Value) -> Vec<String> {
+/// Stripe's word for a subscription that goes on, and that nobody pays for.
+const PAUSED: &str = "paused";
+
+/// Whether nothing is collected for it, though its status is another: its collection is paused, in
+/// whatever manner, or there is none of anything in it.
+fn is_withheld(object: &Value) -> bool {
+    let is_paused = object.get("pause_collection").is_some_and(Value::is_object);
     let items = list(object, "/items/data");
-    let prices = items.iter().filter_map(|item| text(item, "/price").or(text(item, "/plan")));
+    is_paused || !items.is_empty() && items.iter().all(is_none_of)
+}
+
+/// Of what is paid by use there is no quantity.
+fn is_none_of(item: &Value) -> bool {
+    item.get("quantity") == Some(&Value::from(0))
+}
+
+fn items(object: &Value) -> Vec<String> {
+    let items = list(object, "/items/data").iter().filter(|item| !is_none_of(item));
+    let prices = items.filter_map(|item| text(item, "/price").or(text(item, "/plan")));
     prices.chain(text(object, "/payment_link")).collect()
 }
 

@@ -170,3 +170,71 @@ fn test_mode_is_what_the_event_itself_says() {
     assert!(!mode(&[("/livemode", json!(true))]));
     assert!(!is_of_test_mode(b"{") && !is_of_test_mode(b"[]"));
 }
+
+#[test]
+fn a_subscription_that_nobody_pays_for_is_paused_whatever_its_status() {
+    let status = |changes: &[_]| read(&changed(SUBSCRIPTION, changes)).status;
+    for behavior in ["keep_as_draft", "mark_uncollectible", "void"] {
+        let paused = json!({ "behavior": behavior, "resumes_at": null });
+        assert_eq!(status(&[("/data/object/pause_collection", paused)]), "paused", "{behavior}");
+    }
+    assert_eq!(status(&[("/data/object/pause_collection", json!(null))]), "active");
+    let none = changed(SUBSCRIPTION, &[("/data/object/items/data/0/quantity", json!(0))]);
+    let none = read(&none);
+    assert_eq!((none.status.as_str(), none.items), ("paused", Vec::new()));
+    assert_eq!(status(&[("/data/object/items/data/0/quantity", json!(null))]), "active");
+    let deleted = changed(
+        SUBSCRIPTION,
+        &[
+            ("/type", json!("customer.subscription.deleted")),
+            ("/data/object/pause_collection", json!({ "behavior": "void" })),
+        ],
+    );
+    assert_eq!(read(&deleted).status, "canceled");
+}
+
+#[test]
+fn whatever_is_told_of_a_subscription_shows_how_it_stands() {
+    for (kind, status) in
+        [("paused", "paused"), ("resumed", "active"), ("trial_will_end", "trialing")]
+    {
+        let event = read(&subscription("sub_1", kind, 7, status));
+        assert_eq!(
+            (event.kind.as_str(), event.status.as_str()),
+            ("customer.subscription.updated", status)
+        );
+    }
+}
+
+#[test]
+fn a_checkout_that_is_paid_for_later_is_completed_then() {
+    let later = |kind: &str, payment: &str| {
+        let kind = json!(format!("checkout.session.async_payment_{kind}"));
+        let payment = ("/data/object/payment_status", json!(payment));
+        read(&changed(CHECKOUT, &[("/type", kind), payment]))
+    };
+    let paid = later("succeeded", "paid");
+    assert_eq!(
+        (paid.kind.as_str(), paid.status.as_str()),
+        ("checkout.session.completed", "active")
+    );
+    assert_eq!(later("failed", "unpaid").status, "incomplete");
+}
+
+#[test]
+fn a_thin_event_is_something_to_be_told() {
+    let thin = |kind: &str| {
+        reading(&json!({
+            "id": "evt_thin", "object": "v2.core.event", "type": kind, "livemode": true,
+            "created": "2026-11-18T11:06:40.000Z",
+            "related_object": { "id": "sub_1", "type": "subscription", "url": "/v1/subscriptions/sub_1" },
+        }))
+    };
+    let event = thin("v1.customer.subscription.updated").unwrap().unwrap();
+    assert_eq!(
+        (event.kind.as_str(), event.subject.as_str()),
+        ("v2.core.event", "customer.subscription.updated")
+    );
+    assert_eq!((event.customer, event.created), (None, BEGAN));
+    assert_eq!(thin("v2.core.account.updated"), Ok(None));
+}
