@@ -220,7 +220,7 @@ pub enum Error {
     #[error("The agent can't be reached right now. Try again in a minute, or tell the operator.")]
     UpstreamUnreachable,
     #[error("The agent answered with something that can't be passed on. Tell the operator.")]
-    UpstreamError,
+    UpstreamNonsense,
     #[error("The agent broke off in the middle of its answer. Send it again.")]
     UpstreamInterrupted,
     #[error(
@@ -317,7 +317,7 @@ impl Error {
             | Self::ConcurrencyLimitExceeded { .. } => 429,
             Self::Internal | Self::RosterUnfinished => 500,
             Self::UpstreamUnreachable
-            | Self::UpstreamError
+            | Self::UpstreamNonsense
             | Self::UpstreamInterrupted
             | Self::UpstreamRedirect
             | Self::ProviderUnreachable
@@ -386,7 +386,7 @@ impl Error {
             Self::ConcurrencyLimitExceeded { .. } => "concurrency_limit_exceeded",
             Self::Internal | Self::RosterUnfinished => "internal_error",
             Self::UpstreamUnreachable | Self::ProviderUnreachable => "upstream_unreachable",
-            Self::UpstreamError => "upstream_error",
+            Self::UpstreamNonsense => "upstream_error",
             Self::UpstreamInterrupted => "upstream_interrupted",
             Self::UpstreamRedirect | Self::ProviderRedirect => "upstream_redirect",
             Self::UpstreamTimeout | Self::ProviderTimeout => "upstream_timeout",

@@ -30,7 +30,7 @@ pub fn hold(input: &[u8]) {
 
     let (mut whole, mut cut) = (meter(), meter());
     let mut sent_whole = send(&mut whole, [stream].into_iter());
-    let mut sent_cut = send(&mut cut, stream.chunks(size));
+    let sent_cut = send(&mut cut, stream.chunks(size));
     assert_eq!(sent_whole, sent_cut);
     assert_eq!(whole.tally(), cut.tally());
     assert!(strip_usage || stream.starts_with(&sent_whole));

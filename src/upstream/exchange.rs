@@ -158,7 +158,7 @@ pub async fn fetch(url: &str, init: &RequestInit) -> Result<Response, JsValue> {
 /// status.
 fn status_error(response: &Response) -> Option<Error> {
     match response.status() {
-        100..=199 => Some(Error::UpstreamError),
+        100..=199 => Some(Error::UpstreamNonsense),
         300..=303 | 305..=399 => Some(Error::UpstreamRedirect),
         524 => Some(Error::UpstreamTimeout),
         600.. => Some(Error::UpstreamUnreachable),

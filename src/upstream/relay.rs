@@ -411,9 +411,9 @@ async fn whole(
     let encoded = match bounded::read(upstream, SHORT).await {
         Ok(encoded) => Uint8Array::from(encoded.as_slice()),
         Err(Unread::Broken) => return Err(Error::UpstreamInterrupted),
-        Err(Unread::TooLong) => return Err(Error::UpstreamError),
+        Err(Unread::TooLong) => return Err(Error::UpstreamNonsense),
     };
-    encoding::decode(&encoded, &encoding, DECODED).await.map_err(|_| Error::UpstreamError)
+    encoding::decode(&encoded, &encoding, DECODED).await.map_err(|_| Error::UpstreamNonsense)
 }
 
 /// Two parts of a body, each of which may be missing.

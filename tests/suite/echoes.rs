@@ -53,7 +53,7 @@ fn spellings() -> Vec<String> {
         KEY.replace('/', "\\/"),
         STANDARD.encode(KEY),
         URL_SAFE_NO_PAD.encode(format!("me:{KEY}")),
-        KEY.bytes().map(|byte| format!("{byte:02x}")).collect(),
+        hex::encode(KEY),
     ]
 }
 

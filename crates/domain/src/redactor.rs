@@ -9,6 +9,8 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
+use crate::keyed_hash::hex;
+
 /// What stands in a secret's place.
 pub const REDACTED: &[u8] = b"[redacted]";
 
@@ -227,11 +229,11 @@ fn entity(bytes: &[u8], radix: u32, before: usize) -> Unescaped {
 
 /// A secret as it is, in hexadecimal, and in base64 wherever in a longer text it stands.
 fn spellings(secret: &[u8]) -> Vec<Vec<u8>> {
-    let lower: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let lower = hex(secret);
     let mut spellings =
         vec![secret.to_vec(), lower.to_ascii_uppercase().into_bytes(), lower.into_bytes()];
     for before in 0..3 {
-        let padded = [&b"\0\0"[..before], secret].concat();
+        let padded = [vec![0; before], secret.to_vec()].concat();
         for engine in [&STANDARD, &URL_SAFE] {
             let text = engine.encode(&padded);
             // The characters that hold nothing but the secret's own bits.
@@ -276,11 +278,12 @@ fn filter_of(needles: &[Vec<u8>]) -> Vec<u64> {
             *word |= bit;
         }
     };
-    const ESCAPES: [u8; 3] = [b'%', b'\\', b'&'];
     for needle in needles {
         if let [first, second, ..] = needle.as_slice() {
             set(*first, *second);
-            ESCAPES.iter().for_each(|escape| set(*first, *escape));
+            for escape in *b"%\\&" {
+                set(*first, escape);
+            }
         }
     }
     for second in 0..=u8::MAX {

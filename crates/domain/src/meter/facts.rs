@@ -37,6 +37,7 @@ pub struct Complaint {
 
 /// What was found.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a finding of its own")]
 pub struct Facts {
     /// The top-level member `type`.
     pub kind: String,
@@ -246,7 +247,7 @@ impl Facts {
             Slot::Message => self.complaint.message = text,
             Slot::Code => self.note_code(text),
             Slot::Status => {
-                self.has_failure |= matches!(text.as_str(), "error" | "fail" | "failed")
+                self.has_failure |= matches!(text.as_str(), "error" | "fail" | "failed");
             }
             Slot::Finish => {
                 self.is_finished = true;

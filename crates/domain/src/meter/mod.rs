@@ -125,8 +125,8 @@ pub struct Meter {
 
 #[derive(Debug)]
 enum Reader {
-    Json(JsonReader<Facts>),
-    EventStream(EventReader),
+    Json(Box<JsonReader<Facts>>),
+    EventStream(Box<EventReader>),
     Page,
     Opaque,
 }
@@ -154,12 +154,15 @@ impl Meter {
         let is_json_due =
             matches!(protocol, Protocol::Chat | Protocol::Responses | Protocol::Messages);
         let reader = match format {
-            Format::EventStream => Reader::EventStream(EventReader::new(protocol, strip_usage)),
+            Format::EventStream => {
+                Reader::EventStream(Box::new(EventReader::new(protocol, strip_usage)))
+            }
             Format::Page => Reader::Page,
             Format::Encoded => Reader::Opaque,
             Format::Opaque if !(is_json_due && endpoint.is_inference()) => Reader::Opaque,
             Format::Json | Format::Opaque => {
-                Reader::Json(JsonReader::new(Facts::new(Scope { protocol, is_event: false })))
+                let facts = Facts::new(Scope { protocol, is_event: false });
+                Reader::Json(Box::new(JsonReader::new(facts)))
             }
         };
         Self { endpoint, request_id, reader, is_empty: true }
@@ -220,7 +223,8 @@ impl Meter {
                 let is_output = facts.says_something && !self.is_error(facts);
                 (facts.usage, facts.characters, is_output)
             }
-            Reader::EventStream(EventReader { seen, .. }) => {
+            Reader::EventStream(events) => {
+                let seen = &events.seen;
                 (seen.usage, seen.characters(), seen.output)
             }
             Reader::Page => (None, 0, false),

@@ -7,6 +7,7 @@ use crate::endpoint::Protocol;
 
 /// Everything that is counted or remembered of a stream.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a finding of its own")]
 pub struct Seen {
     /// What was reported as used.
     pub usage: Option<Usage>,
@@ -91,7 +92,10 @@ fn end(protocol: Protocol, kind: &str) -> (bool, bool) {
         }
         Protocol::Messages => (kind == "message_stop", kind == "message_stop"),
         // There is one for each image.
-        Protocol::Media => (kind.ends_with(".completed") || kind.ends_with(".done"), false),
+        Protocol::Media => {
+            let last = kind.rsplit_once('.').map(|(_, last)| last);
+            (matches!(last, Some("completed" | "done")), false)
+        }
     }
 }
 

@@ -354,7 +354,7 @@ fn usage_is_read_in_passing_however_large_its_event_is() {
         let mut most = 0;
         for chunk in event.as_bytes().chunks(size) {
             meter.push(chunk);
-            let Reader::EventStream(events) = &meter.reader else { unreachable!() };
+            let Reader::EventStream(events) = &meter.reader else { panic!("a stream") };
             most = most.max(events.splitter.held());
         }
         assert_eq!((meter.tally().tokens, meter.tally().source), (7, TokensSource::Reported));

@@ -69,7 +69,7 @@ impl Event {
         let (id, kind) = (text(&event, "/id"), text(&event, "/type"));
         let (id, kind) = id.zip(kind).ok_or(NotAnEvent)?;
         if text(&event, "/object").as_deref() == Some(THIN) {
-            return Ok(thin(&event, id, kind));
+            return Ok(thin(&event, id, &kind));
         }
         let Some(kind) = kind_of(&kind).map(str::to_owned) else { return Ok(None) };
         let created = moment(&event, "/created").ok_or(NotAnEvent)?;
@@ -106,8 +106,8 @@ impl Event {
 }
 
 /// Of a destination that sends its events without what they are about: nothing can be read in them.
-fn thin(event: &Value, id: String, kind: String) -> Option<Event> {
-    let kind = kind.strip_prefix("v1.").unwrap_or(&kind);
+fn thin(event: &Value, id: String, kind: &str) -> Option<Event> {
+    let kind = kind.strip_prefix("v1.").unwrap_or(kind);
     kind_of(kind)?;
     let created = text(event, "/created").and_then(|text| DateTime::parse_from_rfc3339(&text).ok());
     let created = created.map_or(0, |created| created.timestamp_millis());

@@ -10,7 +10,7 @@ use domain::upstream_policy;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use ureq::Agent;
-use ureq::http::{HeaderMap, Request};
+use ureq::http::Request;
 use url::Url;
 
 use super::figures::{Outcome, Trouble};
