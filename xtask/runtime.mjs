@@ -8,6 +8,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
+import { damagedIn } from "./databases.mjs";
 import { migrate, start, stop } from "./workerd.mjs";
 
 // The class of src/entry.mjs that answers requests. By name: the default one of a Worker with assets is
@@ -53,7 +54,16 @@ async function follow(miniflare, { name, triggers }) {
   process.on("SIGUSR2", () => run(triggers.crons).catch(complain));
 }
 
+// Ends before anything is written where a database can't be read. D1's are few, and read whole.
+function refuseDamage({ state }) {
+  const [path] = damagedIn(state, (file) => file.startsWith(join(state, "d1")));
+  if (!path) return;
+  say({ event: "damaged", path });
+  stop(1);
+}
+
 async function serve(options) {
+  refuseDamage(options);
   const worker = options.worker;
   const died = (how) => say({ event: "died", ...how });
   const { miniflare, origin, pid } = await start(

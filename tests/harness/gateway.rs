@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::ledger::Ledger;
 use crate::redaction::RUN;
 use crate::report::{self, Log};
-use crate::serve::{Running, Runtime, signal, spawn};
+use crate::serve::{Order, Running, Runtime, signal, spawn};
 use crate::wait_for;
 
 /// How long a line may be on its way from the runtime's log.
@@ -89,7 +89,7 @@ impl Options {
         self
     }
 
-    fn arguments(&self, state: &Path, operator_token: &str) -> Vec<String> {
+    fn order(&self, state: &Path, operator_token: &str) -> Order {
         let (port, state) = (self.port.to_string(), state.display().to_string());
         let mut arguments: Vec<String> =
             ["serve", "--no-build", "--port", &port, "--state", &state].map(str::to_owned).to_vec();
@@ -100,10 +100,12 @@ impl Options {
             arguments.extend(["--upstream".to_owned(), upstream.clone()]);
         }
         let operator = ("OPERATOR_TOKEN".to_owned(), operator_token.to_owned());
-        for (name, value) in [operator].iter().chain(&self.vars) {
-            arguments.extend(["--var".to_owned(), format!("{name}={value}")]);
+        let environment: Vec<_> = [operator].into_iter().chain(self.vars.clone()).collect();
+        // The names alone: anybody on the machine can read a command line.
+        for (name, _) in &environment {
+            arguments.extend(["--var".to_owned(), name.clone()]);
         }
-        arguments
+        Order { arguments, environment }
     }
 }
 
@@ -187,11 +189,11 @@ impl Gateway {
 
     async fn try_restart(&self) -> Result<(), String> {
         self.stop();
-        let arguments = self.options.arguments(self.state.path(), &self.operator_token);
+        let order = self.options.order(self.state.path(), &self.operator_token);
         let log = Arc::clone(&self.log);
         let banner = Arc::clone(&self.banner);
         let state = self.state.path().to_owned();
-        let started = tokio::task::spawn_blocking(move || spawn(&arguments, &state, &log, &banner));
+        let started = tokio::task::spawn_blocking(move || spawn(order, &state, &log, &banner));
         let started = started.await.unwrap()?;
         self.note_secrets();
         *self.runtime.lock().unwrap() = Some(started.runtime.clone());

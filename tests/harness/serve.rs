@@ -32,6 +32,13 @@ pub struct Runtime {
     pub d1_path: PathBuf,
 }
 
+/// What `serve` is told.
+pub(crate) struct Order {
+    pub(crate) arguments: Vec<String>,
+    /// The values of `--var NAME`.
+    pub(crate) environment: Vec<(String, String)>,
+}
+
 /// A `serve` that is ready, and what looks after it.
 pub(crate) struct Running {
     serve: Child,
@@ -94,13 +101,14 @@ pub fn xtask() -> Command {
 /// # Errors
 /// When it isn't ready in time: all that it wrote.
 pub(crate) fn spawn(
-    arguments: &[String],
+    order: Order,
     state: &Path,
     log: &Log,
     banner: &Log,
 ) -> Result<Running, String> {
     let mut serve = xtask()
-        .args(arguments)
+        .args(order.arguments)
+        .envs(order.environment)
         .current_dir(crate::workspace())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

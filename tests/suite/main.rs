@@ -75,6 +75,7 @@ mod room;
 mod roster;
 mod runner;
 mod secrets;
+mod serving;
 mod shared;
 mod streaming;
 mod stripe;
@@ -133,6 +134,7 @@ fn main() -> ExitCode {
         burst::tests(),
         ledger::tests(),
         secrets::tests(),
+        serving::tests(),
         costs::tests(),
         redaction::tests(),
         leaving::tests(),

@@ -5,6 +5,7 @@
 //!
 //! Nothing outlives this process: Node ends workerd and itself when its standard input closes.
 
+mod private;
 mod runtime;
 mod settings;
 
@@ -38,12 +39,12 @@ pub struct Options {
     /// Keep the objects, D1 and the development secrets in this folder
     #[arg(long, value_name = "DIR", default_value = ".state")]
     state: PathBuf,
-    /// Send requests to this base URL without /v1 (default: an echo model started here)
+    /// Send requests to this base URL, with or without /v1 (default: an echo model started here)
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
-    /// Set a setting or a secret; with an empty value, unset it, or leave out a bucket. May be given several
-    /// times
-    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = settings::parse_variable)]
+    /// Set a setting or a secret; with an empty value, unset it, or leave out a bucket. NAME alone takes the
+    /// value from the environment, where no list of processes shows it. May be given several times
+    #[arg(long = "var", value_name = "NAME[=VALUE]", value_parser = settings::parse_variable)]
     variables: Vec<(String, String)>,
     /// Serve the build that is there
     #[arg(long)]
@@ -123,6 +124,7 @@ async fn serve_until_it_dies(options: Options) -> Result<()> {
         variables.entry("APP_URL".to_owned()).or_insert(own);
     }
     settings::apply(&mut variables, options.variables);
+    settings::trim_base_url(&mut variables);
     let upstream = upstream(&mut variables).await?;
     settings::check(&variables)?;
 
@@ -155,8 +157,7 @@ fn leave_note(runtime: &Runtime, state: &Path) -> Result<()> {
 
 /// Makes the state folder this process's own: two runtimes on the same files would spoil them.
 fn claim(state: &Path) -> Result<File> {
-    std::fs::create_dir_all(state)
-        .with_context(|| format!("can't make the folder {}", state.display()))?;
+    private::keep(state)?;
     let file = File::create(state.join("lock"))
         .with_context(|| format!("can't write in {}", state.display()))?;
     file.try_lock()

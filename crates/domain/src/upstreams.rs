@@ -60,6 +60,13 @@ pub fn named<'a>(name: &str, upstreams: &'a [Upstream]) -> Option<&'a Upstream> 
     upstreams.iter().find(|upstream| upstream.name == name)
 }
 
+/// A base URL without the `/v1` at its end, which people copy with it.
+pub fn without_version(url: &str) -> &str {
+    let url = url.trim();
+    let bare = url.trim_end_matches('/').strip_suffix("/v1");
+    bare.map_or(url, |bare| bare.trim_end_matches('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +103,18 @@ mod tests {
             assert_eq!(chosen, expected, "{own:?} {tier:?}");
         }
         assert!(choose(None, Some(Tier::Tier1), &all[1..]).is_none(), "there is no default");
+    }
+
+    #[test]
+    fn a_base_url_is_trimmed_of_its_version() {
+        for (given, right) in [
+            ("https://a.example/v1", "https://a.example"),
+            ("https://a.example/v1/", "https://a.example"),
+            (" https://a.example/api/v1 ", "https://a.example/api"),
+            ("https://a.example/v1beta", "https://a.example/v1beta"),
+            ("https://a.example", "https://a.example"),
+        ] {
+            assert_eq!(without_version(given), right);
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::io::IsTerminal;
 
 use anyhow::{Context, Result, bail};
 use domain::secret::Secret;
+use domain::upstreams::without_version;
 use inquire::{InquireError, Password};
 
 use crate::random;
@@ -71,7 +72,7 @@ const fn kind(
 }
 
 const KINDS: [Kind; 13] = [
-    kind("OPENCLAW_URL", "the upstream's base URL, https and without /v1", Birth::Asked, |_| true),
+    kind("OPENCLAW_URL", "the upstream's base URL, https", Birth::Asked, |_| true),
     kind("OPENCLAW_GATEWAY_TOKEN", "OpenClaw's own token", Birth::Asked, |mode| mode.agent),
     kind("SESSION_KEY_SECRET", "keys OpenClaw's sessions", Birth::Made, |mode| mode.agent),
     kind(KEY, "seals Codex tokens", Birth::Made, |mode| mode.codex),
@@ -196,9 +197,9 @@ pub fn obtain(wanted: &[Wanted], file: &Values) -> Result<Obtained> {
     for Wanted { name, about, source } in wanted {
         let (value, is_made) = match source {
             Source::Kept => continue,
-            Source::File => (file.get(*name).cloned().context("it is in the file")?, false),
+            Source::File => (from_file(name, file)?, false),
             Source::Made => (random::secret(name)?, true),
-            Source::Asked => (ask(&format!("{name} ({about})"), true)?, false),
+            Source::Asked => (as_meant(name, ask(&format!("{name} ({about})"), true)?), false),
             Source::AskedOrMade => {
                 let question = format!("{name} ({about}; press Enter and one is made)");
                 let typed = ask(&question, false)?;
@@ -212,11 +213,24 @@ pub fn obtain(wanted: &[Wanted], file: &Values) -> Result<Obtained> {
     Ok(obtained)
 }
 
+fn from_file(name: &str, file: &Values) -> Result<Secret<String>> {
+    let value = file.get(name).cloned().context("it is in the file")?;
+    Ok(as_meant(name, value))
+}
+
+/// A base URL loses the `/v1` that people copy with it.
+fn as_meant(name: &str, value: Secret<String>) -> Secret<String> {
+    match name {
+        "OPENCLAW_URL" => Secret::new(without_version(value.expose()).to_owned()),
+        _ => value,
+    }
+}
+
 /// Stands for what would be asked for or made, in a dry run: of the right form, and nobody's.
 pub fn imagined(wanted: &[Wanted], file: &Values) -> Result<Values> {
     let unknown = wanted.iter().filter(|it| it.source != Source::Kept);
     let value = |it: &Wanted| match it.source {
-        Source::File => file.get(it.name).cloned().context("it is in the file"),
+        Source::File => from_file(it.name, file),
         _ => Ok(Secret::new(placeholder(it.name))),
     };
     unknown.map(|it| Ok((it.name.to_owned(), value(it)?))).collect()
@@ -309,6 +323,13 @@ mod tests {
         let made = sources(mode(&[]), &["OPENCLAW_URL"], "OPERATOR_TOKEN=\nOPENCLAW_URL=x\n");
         assert_eq!(made[0], ("OPENCLAW_URL", Kept));
         assert_eq!(made[1], (OPERATOR_TOKEN, Made));
+    }
+
+    #[test]
+    fn a_base_url_loses_its_version() {
+        let file = parse("OPENCLAW_URL=https://a.example/v1\nIP_HASH_PEPPER=x/v1\n").unwrap();
+        assert_eq!(from_file("OPENCLAW_URL", &file).unwrap().expose(), "https://a.example");
+        assert_eq!(from_file("IP_HASH_PEPPER", &file).unwrap().expose(), "x/v1");
     }
 
     #[test]

@@ -41,6 +41,8 @@ enum Event {
     Migrated { name: String },
     /// `GET /health` was answered.
     Ready { url: String, workerd_pid: i32 },
+    /// This database can't be read.
+    Damaged { path: PathBuf },
     /// It could not start.
     Failed { message: String },
     /// workerd is gone.
@@ -70,6 +72,7 @@ impl Runtime {
                     return Ok(Self { url, node_pid: node.group.as_raw(), workerd_pid, node });
                 }
                 Event::Failed { message } => bail!("the runtime didn't start: {message}"),
+                Event::Damaged { path } => bail!(damage(&path, plan.state)),
                 died @ Event::Died { .. } => bail!(death(&died)),
             }
         }
@@ -87,6 +90,15 @@ impl Runtime {
             }
         }
     }
+}
+
+/// Which file is wrong, and what to do.
+fn damage(path: &Path, state: &Path) -> String {
+    let (file, state) = (path.display(), state.display());
+    format!(
+        "the database {file} is damaged and can't be read: copy it back from a backup, or begin anew in another \
+         folder (--state FOLDER) and keep {state} until you need nothing of it"
+    )
 }
 
 fn death(event: &Event) -> String {

@@ -14,18 +14,35 @@ use crate::random;
 const DEVELOPMENT_SECRETS: [&str; 4] =
     ["OPERATOR_TOKEN", "SESSION_KEY_SECRET", "IP_HASH_PEPPER", "TOKEN_ENCRYPTION_KEY"];
 
-/// Reads `NAME=VALUE` from the command line.
+/// Reads `NAME=VALUE` from the command line, or `NAME`, whose value is in the environment.
 ///
 /// # Errors
-/// When there is no `=`, or nothing before it.
+/// When the name is malformed, or the environment doesn't have it.
 pub fn parse_variable(text: &str) -> Result<(String, String)> {
-    let (name, value) = text.split_once('=').ok_or_else(|| anyhow!("it has to be NAME=VALUE"))?;
+    parse_variable_in(text, |name| std::env::var(name).ok())
+}
+
+fn parse_variable_in(
+    text: &str,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<(String, String)> {
+    let (name, value) = text.split_once('=').map_or((text, None), |(n, v)| (n, Some(v)));
     let plain =
         |letter: char| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_';
     if name.is_empty() || !name.chars().all(plain) {
         return Err(anyhow!("a name is made of A-Z, 0-9 and _, as in REQUESTS_PER_MINUTE=50"));
     }
-    Ok((name.to_owned(), value.to_owned()))
+    let value = value.map(str::to_owned).or_else(|| environment(name));
+    let value = value
+        .ok_or_else(|| anyhow!("the environment has no {name}: set it, or write {name}=VALUE"))?;
+    Ok((name.to_owned(), value))
+}
+
+/// Takes `/v1` off the upstream's base URL, which people copy with it.
+pub fn trim_base_url(variables: &mut BTreeMap<String, String>) {
+    if let Some(url) = variables.get_mut("OPENCLAW_URL") {
+        *url = domain::upstreams::without_version(url).to_owned();
+    }
 }
 
 /// Overrides settings from the command line. An empty value takes a setting away.
@@ -86,7 +103,7 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{apply, check, parse_variable, secrets};
+    use super::{apply, check, parse_variable, parse_variable_in, secrets};
     use std::collections::BTreeMap;
     use std::os::unix::fs::PermissionsExt;
 
@@ -132,6 +149,19 @@ mod tests {
         assert_eq!(first, secrets(folder.path(), &[]).unwrap());
         let mode = folder.path().join("secrets.json").metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_value_may_stay_out_of_the_command_line() {
+        let environment = |name: &str| (name == "OPERATOR_TOKEN").then(|| "secret=1".to_owned());
+        let parse = |text| parse_variable_in(text, environment).map_err(|error| error.to_string());
+        let pair = |name: &str, value: &str| Ok((name.to_owned(), value.to_owned()));
+        assert_eq!(parse("OPERATOR_TOKEN"), pair("OPERATOR_TOKEN", "secret=1"));
+        assert_eq!(parse("OPERATOR_TOKEN="), pair("OPERATOR_TOKEN", ""));
+        assert_eq!(parse("OPERATOR_TOKEN=a=b"), pair("OPERATOR_TOKEN", "a=b"));
+        let missing = parse("IP_HASH_PEPPER").unwrap_err();
+        assert!(missing.contains("the environment has no IP_HASH_PEPPER"), "{missing}");
+        assert!(parse("lower").is_err() && parse("=x").is_err());
     }
 
     #[test]
