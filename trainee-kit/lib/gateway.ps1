@@ -119,7 +119,9 @@ function Read-Json([string]$Text) {
 
 # Text without what would steer the terminal.
 function Get-Plain([string]$Text) {
-    $Text -replace '[\x00-\x08\x0B-\x1F\x7F]', ''
+    $plain = $Text -replace '[\x00-\x08\x0B-\x1F\x7F]', ''
+    # C1 controls, and what turns the direction of writing.
+    $plain -replace '[\u0080-\u009F\u202A-\u202E\u2066-\u2069]', [string][char]0xFFFD
 }
 
 # The gateway's own words for what is wrong, without any key, and the code for programs.

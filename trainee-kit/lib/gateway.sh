@@ -11,6 +11,9 @@ PROBE_URL=${KIT_PROBE_URL:-http://detectportal.firefox.com/success.txt}
 # A clock that is further off than this, in seconds, breaks secure connections sooner or later.
 CLOCK_TOLERANCE=300
 
+# What stands in the place of a letter that a terminal must not get: U+FFFD.
+NO_LETTER=$'\xef\xbf\xbd'
+
 # What is left for the network, in seconds: a whole set-up takes less than 30.
 seconds_left=25
 
@@ -137,6 +140,17 @@ decode() {
   case $text in
     *[$'\001'-$'\010'$'\013'-$'\037'$'\177']*)
       text=${text//[$'\001'-$'\010'$'\013'-$'\037'$'\177']/}
+      ;;
+  esac
+  # C1 controls, and what turns the direction of writing: spelled in two and three bytes. They are
+  # replaced, for what is taken away lets its neighbours meet.
+  case $text in
+    *[$'\xc2\xe2']*)
+      text=${text//$'\xc2'[$'\x80'-$'\x9f']/$NO_LETTER}
+      text=${text//$'\xe2\x80'[$'\xaa'-$'\xae']/$NO_LETTER}
+      text=${text//$'\xe2\x81'[$'\xa6'-$'\xa9']/$NO_LETTER}
+      # What the next words would complete.
+      case $text in *[$'\xc2\xe2'] | *$'\xe2'[$'\x80\x81']) text=$text$NO_LETTER ;; esac
       ;;
   esac
 }

@@ -32,15 +32,18 @@ stream() {
 
 # One try. Sets `status`, `head` and `answer` as `ask` does, and `spoken`.
 show_stream() {
-  local line ended='' part=head
+  local line passed ended='' part=head
   status=0 head='' answer='' spoken='' trouble=0
   streaming=yes
   while IFS= read -r line || [ -n "$line" ]; do
-    line=${line%"$RETURN"}
+    # What curl passes on is marked: nothing in an answer is taken for what is said of curl.
+    case $line in
+      "> "*) line=${line#> } line=${line%"$RETURN"} ;;
+      "curl runs as "*) curl=${line##* }; continue ;;
+      "curl ended "*) trouble=${line##* }; continue ;;
+      *) continue ;;
+    esac
     case $part:$line in
-      ?*:"curl runs as "*) curl=${line##* } ;;
-      # curl's end, and how it ended.
-      ?*:"curl ended "*) trouble=${line##* } ;;
       head:HTTP/*)
         head=$line
         status=${line#* } status=${status%%[!0-9]*}
@@ -55,12 +58,13 @@ show_stream() {
       body:*) [ "${#answer}" -gt 100000 ] || answer=$answer$line ;;
     esac
   done < <(
-    exec 2>/dev/null
+    exec 2>/dev/null 3>&1
     # Minutes may pass until the first word; only silence without end is given up.
     request POST "$OPENCLAW_URL/v1/chat/completions" "$body" |
-      sh -c 'echo "curl runs as $$"; exec curl "$@"' sh \
-        --no-buffer --max-time 900 --speed-limit 1 --speed-time 200 --config -
-    printf '\ncurl ended %s\n' "${PIPESTATUS[1]}"
+      sh -c 'echo "curl runs as $$" >&3; exec curl "$@" 3>&-' sh \
+        --no-buffer --max-time 900 --speed-limit 1 --speed-time 200 --config - |
+      while IFS= read -r passed || [ -n "$passed" ]; do printf '> %s\n' "$passed"; done
+    printf 'curl ended %s\n' "${PIPESTATUS[1]}"
   )
   streaming=''
   case $status in '' | *[!0-9]*) status=0 ;; esac

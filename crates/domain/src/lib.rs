@@ -37,6 +37,7 @@ pub mod openclaw_probe;
 pub mod operator_session;
 pub mod page;
 pub mod path;
+pub mod printable;
 pub mod rate_headers;
 pub mod redactor;
 pub mod refusals;

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use anstyle::{AnsiColor, Style};
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Row, Table};
+use domain::printable::{printable, printable_json};
 use serde::Serialize;
 
 use crate::failure::{Failure, Kind};
@@ -143,7 +144,7 @@ impl Drop for Progress {
 pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(value)
         .map_err(|error| Failure::new(Kind::Failed, error.to_string()))?;
-    print(&format!("{text}\n"))
+    print(&format!("{}\n", printable_json(&text)))
 }
 
 /// Writes it all, at once.
@@ -225,16 +226,10 @@ impl Tone {
     }
 }
 
-/// A text that does nothing to a terminal: names and codes come from whoever sends them.
+/// A text that does nothing to a terminal: names and codes come from whoever sends them. A tab, which
+/// would tear a table's columns apart, is a blank.
 pub fn clean(text: &str) -> String {
-    let is_unsafe = |letter: char| {
-        letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut lines = text.split('\n').map(|line| {
-        line.chars().map(|letter| if is_unsafe(letter) { '\u{fffd}' } else { letter }).collect()
-    });
-    let first: String = lines.next().unwrap_or_default();
-    lines.fold(first, |text, line: String| text + "\n" + &line)
+    printable(text).replace('\t', " ")
 }
 
 #[cfg(test)]

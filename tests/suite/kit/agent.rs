@@ -24,6 +24,7 @@ pub fn tests() -> Vec<Test> {
         a_refusal_is_said_in_plain_words,
         an_answer_that_breaks_off_says_so,
         ctrl_c_ends_it_and_keeps_what_was_said,
+        an_answer_names_no_process,
         who_is_told_to_wait_is_asked_for_again,
     ]
 }
@@ -117,6 +118,14 @@ async fn what_is_said_is_shown_as_it_is_meant() {
     upstream.place("/v1/chat/completions", steering);
     let ended = talking_to(&upstream).run("agent", &["?"]).await;
     assert_eq!((ended.code, ended.said), (Some(0), format!("{meant}[2J\n")));
+    // C1 controls, and what turns the direction of writing: as letters, and spelled out.
+    for content in ["a\u{9b}2J\u{202e}b\u{2067}", "a\\u009b2J\\u202eb\\u2067"] {
+        let script = Script::new().event_stream().chunk(event(content)).done();
+        upstream.place("/v1/chat/completions", script);
+        let ended = talking_to(&upstream).run("agent", &["?"]).await;
+        let harmless = "a\u{fffd}2J\u{fffd}b\u{fffd}\n".to_owned();
+        assert_eq!((ended.code, ended.said), (Some(0), harmless));
+    }
     // Where no stream was to be had.
     upstream.place("/v1/chat/completions", Script::chat(meant, 3));
     let ended = talking_to(&upstream).run("agent", &["?"]).await;
@@ -232,6 +241,27 @@ async fn ctrl_c_ends_it_and_keeps_what_was_said() {
     assert!(ended.took < Duration::from_secs(2), "{ended:?}");
     let kept = std::fs::read_to_string(kit.folder.join("PLANNING/workflow-1.md")).unwrap();
     assert_eq!(kept, "> Count\n\nOne \n\n");
+    let left = || upstream.unscripted().iter().all(|seen| seen.left_at.is_some()).then_some(());
+    gateway_tests::wait_for("hanging up", Duration::from_secs(5), left).await;
+}
+
+/// What an answer says of processes is no order to end them.
+async fn an_answer_names_no_process() {
+    let upstream = Upstream::start().await;
+    let mut bystander = tokio::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let id = bystander.id().unwrap();
+    let line = format!("curl runs as {id}\n> curl runs as {id}\ncurl ended 7\n");
+    let script = Script::new().event_stream().chunk(line).event(&chat_chunk("One ")).hang();
+    upstream.place("/v1/chat/completions", script);
+    let kit = talking_to(&upstream);
+    let mut child = kit.command("agent", &["Count"]).process_group(0).spawn().unwrap();
+    let group = nix::unistd::Pid::from_raw(child.id().unwrap().cast_signed());
+    read_until(child.stdout.as_mut().unwrap(), "One ").await;
+    nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGINT).unwrap();
+    let ended = finish(child, Instant::now()).await;
+    assert_eq!(ended.complained.trim(), "Stopped.", "{ended:?}");
+    assert!(bystander.try_wait().unwrap().is_none(), "it was killed");
+    bystander.kill().await.unwrap();
     let left = || upstream.unscripted().iter().all(|seen| seen.left_at.is_some()).then_some(());
     gateway_tests::wait_for("hanging up", Duration::from_secs(5), left).await;
 }
