@@ -1,9 +1,12 @@
 //! What may be shown on a terminal: names, codes and answers come from whoever sends them.
 
+use std::fmt::Write as _;
+
 /// Whether a letter is shown, and does nothing else.
 ///
 /// C0 and C1 controls (ECMA-48) steer a terminal, but for a line's end and a tab; the embeddings,
 /// overrides and isolates of Unicode's bidirectional algorithm (UAX #9) make a text read as another.
+#[must_use]
 pub fn is_printable(letter: char) -> bool {
     let turns = matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     !turns && (!letter.is_control() || letter == '\n' || letter == '\t')
@@ -11,19 +14,21 @@ pub fn is_printable(letter: char) -> bool {
 
 /// A text that does nothing to a terminal. What isn't printable is replaced by U+FFFD, for what is taken
 /// away lets its neighbours meet.
+#[must_use]
 pub fn printable(text: &str) -> String {
     text.chars().map(|letter| if is_printable(letter) { letter } else { '\u{fffd}' }).collect()
 }
 
 /// JSON that says the same, and does nothing to a terminal: what isn't printable is spelled out.
+#[must_use]
 pub fn printable_json(json: &str) -> String {
     let mut printable = String::with_capacity(json.len());
     for letter in json.chars() {
         if is_printable(letter) {
             printable.push(letter);
         } else {
-            // All of them are below U+10000.
-            printable.push_str(&format!("\\u{:04x}", u32::from(letter)));
+            // All of them are below U+10000; writing to memory doesn't fail.
+            let _ = write!(printable, "\\u{:04x}", u32::from(letter));
         }
     }
     printable

@@ -61,6 +61,7 @@ pub fn named<'a>(name: &str, upstreams: &'a [Upstream]) -> Option<&'a Upstream> 
 }
 
 /// A base URL without the `/v1` at its end, which people copy with it.
+#[must_use]
 pub fn without_version(url: &str) -> &str {
     let url = url.trim();
     let bare = url.trim_end_matches('/').strip_suffix("/v1");
