@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use disk::Disk;
 use run::Order;
+use surroundings::Surroundings;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -43,6 +44,8 @@ fn main() -> ExitCode {
     };
     // Before the first thread.
     let disk = Disk::mount();
+    // What it has started ends with it.
+    Surroundings::now().when_gone(|| std::process::exit(1));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let holds = runtime.expect("a runtime").block_on(run::run(order, disk));
     if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }

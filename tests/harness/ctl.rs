@@ -5,7 +5,9 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::pty::openpty;
@@ -41,6 +43,8 @@ pub struct Terminal {
     shown: Arc<Mutex<String>>,
     before: Termios,
     child: Child,
+    reader: JoinHandle<()>,
+    is_unplugged: Arc<AtomicBool>,
     _home: tempfile::TempDir,
 }
 
@@ -124,6 +128,8 @@ impl Ctl {
     pub fn on_a_terminal(mut self, columns: u16, rows: u16) -> Terminal {
         let size = nix::pty::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).unwrap();
+        // Else the command holds its own terminal open.
+        rustix::io::fcntl_setfd(&pty.master, rustix::io::FdFlags::CLOEXEC).unwrap();
         let end_of = |slave: &OwnedFd| Stdio::from(slave.try_clone().unwrap());
         let (input, output) = (end_of(&pty.slave), end_of(&pty.slave));
         self.command.stdin(input).stdout(output).stderr(end_of(&pty.slave));
@@ -134,13 +140,18 @@ impl Ctl {
         let master = File::from(pty.master);
         let shown = Arc::new(Mutex::new(String::new()));
         let (mut reader, seen) = (master.try_clone().unwrap(), Arc::clone(&shown));
-        std::thread::spawn(move || {
+        let is_unplugged = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&is_unplugged);
+        let reader = std::thread::spawn(move || {
             let mut buffer = [0; 16 * 1024];
             while let Ok(length @ 1..) = reader.read(&mut buffer) {
                 seen.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..length]));
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
             }
         });
-        Terminal { master, shown, before, child, _home: self.home }
+        Terminal { master, shown, before, child, reader, is_unplugged, _home: self.home }
     }
 }
 
@@ -182,6 +193,13 @@ impl Terminal {
     #[must_use]
     pub fn text(&self) -> String {
         self.shown.lock().unwrap().clone()
+    }
+
+    /// Takes the terminal away as soon as something more was written to it; the command without it.
+    pub async fn unplug(self) -> Child {
+        self.is_unplugged.store(true, Ordering::Relaxed);
+        tokio::task::spawn_blocking(move || self.reader.join().unwrap()).await.unwrap();
+        self.child
     }
 
     /// Waits until something is written.

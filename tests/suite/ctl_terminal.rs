@@ -1,5 +1,7 @@
 //! `gatewayctl` on a terminal: the room as a picture, questions, and the token that isn't shown.
 
+use std::time::Duration;
+
 use gateway_tests::ctl::{Ctl, Terminal};
 use gateway_tests::script::chat_request;
 use gateway_tests::{Gateway, Options};
@@ -13,6 +15,7 @@ pub fn tests() -> Vec<Test> {
     tests![Ordinary:
         the_room_is_drawn_until_somebody_quits,
         the_terminal_is_left_as_it_was,
+        a_watch_ends_with_its_terminal,
         what_can_t_be_taken_back_is_asked_about,
         the_token_isn_t_shown_while_it_is_typed,
     ]
@@ -88,6 +91,15 @@ async fn the_terminal_is_left_as_it_was() {
     assert_eq!(terminal.ended().await, Some(4));
     terminal.shows("Sign in with the operator's token.").await;
     assert!(!terminal.text().contains("\x1b[?1049h"), "{:?}", terminal.text());
+}
+
+async fn a_watch_ends_with_its_terminal() {
+    let pair = pair().await;
+    let terminal = watch(&pair.gateway).on_a_terminal(80, 24);
+    terminal.shows("Nobody has come yet").await;
+    let mut child = terminal.unplug().await;
+    let ended = tokio::time::timeout(Duration::from_secs(10), child.wait()).await;
+    assert!(ended.is_ok(), "it went on without a terminal");
 }
 
 async fn what_can_t_be_taken_back_is_asked_about() {

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use serde::Serialize;
+use surroundings::Surroundings;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
@@ -96,6 +97,7 @@ async fn serve(options: Options) -> Result<()> {
         outcome = serve_until_it_dies(options) => return outcome,
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        () = abandoned(Surroundings::now()) => {}
     }
     // What was dropped has ended its processes. The port is theirs until they are gone, and whoever
     // stopped this may want to start it again at once.
@@ -104,6 +106,13 @@ async fn serve(options: Options) -> Result<()> {
         sleep(Duration::from_millis(10)).await;
     }
     Ok(())
+}
+
+/// Waits until whoever started this is gone.
+async fn abandoned(surroundings: Surroundings) {
+    while !surroundings.are_gone() {
+        sleep(surroundings::PAUSE).await;
+    }
 }
 
 async fn serve_until_it_dies(options: Options) -> Result<()> {

@@ -33,6 +33,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Parser;
+use surroundings::Surroundings;
 use tokio::signal::unix::{SignalKind, signal};
 
 use options::{Arguments, Command, Options};
@@ -78,8 +79,16 @@ async fn until_interrupted(options: &Options) -> Result<()> {
         _ = interrupt.recv() => bail!("stopped: nothing was written"),
         _ = terminate.recv() => bail!("stopped: nothing was written"),
         _ = hang_up.recv() => bail!("stopped: nothing was written"),
+        () = abandoned(Surroundings::now()) => bail!("stopped: nothing was written"),
     }
     // What is dropped on the way out ends its processes.
+}
+
+/// Waits until whoever started this is gone.
+async fn abandoned(surroundings: Surroundings) {
+    while !surroundings.are_gone() {
+        tokio::time::sleep(surroundings::PAUSE).await;
+    }
 }
 
 async fn measure(options: &Options) -> Result<()> {

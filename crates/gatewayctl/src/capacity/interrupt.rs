@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
+use surroundings::Surroundings;
 
 use crate::failure::{Failure, Kind};
 
@@ -27,6 +28,9 @@ impl Interrupt {
                 Failure::new(Kind::Failed, format!("Ctrl-C can't be heard here: {error}."))
             })?;
         }
+        // Whoever watches is gone with the terminal, or with what started this.
+        let told = interrupt.clone();
+        Surroundings::now().when_gone(move || told.0.store(true, Ordering::Relaxed));
         Ok(interrupt)
     }
 

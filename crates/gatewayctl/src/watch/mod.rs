@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use serde_json::Value;
+use surroundings::Surroundings;
 
 use crate::api::Overview;
 use crate::arguments::Watch;
@@ -30,10 +31,12 @@ const TICK: Duration = Duration::from_millis(250);
 /// Where the first look fails, or a later one for good.
 pub fn run(client: Client, options: &Watch, output: Output) -> Result<(), Failure> {
     let client = client.impatient();
+    let surroundings = Surroundings::now();
     let is_live = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
     if is_live && !output.is_json {
         return live(client, options, output);
     }
+    surroundings.when_gone(|| std::process::exit(0));
     lines(&client, options, output)
 }
 
@@ -81,6 +84,7 @@ fn eprintln(failure: &Failure, is_json: bool) {
 
 fn live(client: Client, options: &Watch, output: Output) -> Result<(), Failure> {
     let ended = end_on_signals();
+    leave_in_any_case(&ended);
     let url = client.base().text();
     let every = Duration::from_secs(options.every);
     let looks = look_again_and_again(client, every);
@@ -159,6 +163,22 @@ fn is_over(event: &Event, picture: &mut Picture) -> bool {
         _ => {}
     }
     false
+}
+
+/// Ends the program where the loop can't: a terminal that is gone answers each read at once, with nothing,
+/// and what waits for keys there waits for ever, at a whole core.
+fn leave_in_any_case(ended: &Arc<AtomicBool>) {
+    let (surroundings, ended) = (Surroundings::now(), Arc::clone(ended));
+    std::thread::spawn(move || {
+        while !surroundings.are_gone() && !ended.load(Ordering::Relaxed) {
+            std::thread::sleep(TICK);
+        }
+        ended.store(true, Ordering::Relaxed);
+        // Time for the loop to hear it, which it does where the terminal is still there.
+        std::thread::sleep(4 * TICK);
+        screen::give_back();
+        std::process::exit(0);
+    });
 }
 
 /// A signal ends the watch as `q` does, so that the terminal is left as it was.

@@ -71,8 +71,13 @@ fn ansi(text: &mut String, command: &impl Command) {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing back.
-        let _ = execute!(io::stdout(), EnableLineWrap, Show, LeaveAlternateScreen);
-        let _ = terminal::disable_raw_mode();
+        give_back();
     }
+}
+
+/// Leaves the terminal as it was.
+pub fn give_back() {
+    // A terminal that is gone needs nothing back.
+    let _ = execute!(io::stdout(), EnableLineWrap, Show, LeaveAlternateScreen);
+    let _ = terminal::disable_raw_mode();
 }
