@@ -55,11 +55,11 @@ fn each_protocol_has_its_end() {
         meter.push(end.as_bytes());
         assert_eq!(meter.lack(), None, "{end}");
         assert!(meter.is_proven());
-        assert_eq!(
-            meter.break_off(Cause::BrokeOff),
-            (Vec::new(), None),
-            "a break after the end is none"
-        );
+        // Of the others nobody knows the end.
+        if protocol != Protocol::Other {
+            let broken = meter.break_off(Cause::BrokeOff);
+            assert_eq!(broken, (Vec::new(), None), "a break after the end is none");
+        }
         assert_eq!(meter.finish(), (Vec::new(), None), "{end}");
     }
 }
