@@ -107,7 +107,6 @@ async fn nothing_is_no_answer() {
     let json = [("content-type", "application/json")];
     for script in [
         Script::answer(200, &json, ""),
-        Script::answer(200, &json, "{}"),
         Script::answer(200, &[("content-type", "text/html")], "<html>Sign in</html>"),
         Script::answer(200, &[], "upstream connect error"),
         chunked("application/json", " \n"),

@@ -57,8 +57,6 @@ pub struct Facts {
     pub has_empty_choices: bool,
     /// There is something of what was asked for.
     pub has_result: bool,
-    /// There is any member or element.
-    pub has_members: bool,
     /// There is a top-level member `id`: the document is a thing, whatever happened to it.
     pub has_id: bool,
     /// What is said of an error, if there is one.
@@ -109,7 +107,6 @@ impl Facts {
             is_finished: false,
             has_empty_choices: false,
             has_result: false,
-            has_members: false,
             has_id: false,
             complaint: Complaint::default(),
             has_error: false,
@@ -187,7 +184,6 @@ impl Facts {
 
     /// Notes that there is a value, whatever it is.
     fn note_member(&mut self) {
-        self.has_members = true;
         self.has_empty_choices &= self.level() == 0 || self.within(1) != Name::Choices;
     }
 

@@ -251,8 +251,7 @@ impl Meter {
                     Progress::Blank => is_inference.then_some(Cause::Empty),
                     Progress::Other => is_inference.then_some(Cause::Failed),
                     Progress::Open => Some(Cause::EndedEarly),
-                    Progress::Whole if self.is_error(facts) => Some(Cause::Failed),
-                    Progress::Whole => (is_inference && !facts.has_members).then_some(Cause::Empty),
+                    Progress::Whole => self.is_error(facts).then_some(Cause::Failed),
                 }
             }
             Reader::Page => is_inference.then_some(Cause::Failed),
