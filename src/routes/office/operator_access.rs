@@ -18,7 +18,7 @@ use crate::objects::call;
 use crate::{access_keys, guessing};
 
 /// For so long it is believed of a sign-in that it goes on, by what only looks.
-const LOOKS: Millis = 5_000;
+const LOOKS: Millis = 600_000;
 
 thread_local! {
     /// The sign-in that was asked for last and goes on, and how long that is believed.
@@ -138,8 +138,9 @@ pub async fn end_session(incoming: &Incoming, context: &Context) -> Result<(), E
     call(context, actions::NAME, EndSession { session, ends_at: ends.expires_at }).await
 }
 
-/// Whether somebody has signed out with this cookie. What only looks may hear of it a little later, so that
-/// a page that looks again and again costs little.
+/// Whether somebody has signed out with this cookie. What changes anything always asks. What only looks asks
+/// once in ten minutes, so that a page that looks again and again costs no object anything; where somebody
+/// signed out, it hears of it at once.
 async fn has_ended(
     session: &Fingerprint,
     incoming: &Incoming,
